@@ -1,0 +1,1 @@
+//! Benchmarks of Headwater against its peers

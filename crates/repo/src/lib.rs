@@ -1,0 +1,1 @@
+//! A local-first replication engine: records edited offline, merged as CRDTs, never lost

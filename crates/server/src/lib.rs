@@ -1,0 +1,1 @@
+//! The Headwater server peer: sync over WebSocket, durable state, tables for Apache Drill, and the command line

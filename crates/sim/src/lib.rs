@@ -1,0 +1,1 @@
+//! Seeded simulation of Headwater peers: generated programs, networks and faults

@@ -1,0 +1,1 @@
+//! Headwater's replication as a sans-IO state machine that speaks automerge-repo's wire protocol

@@ -1,0 +1,1 @@
+//! Headwater for JavaScript: bindings over the headwater crate

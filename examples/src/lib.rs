@@ -1,0 +1,1 @@
+//! Examples: an embedded app, a native peer and a browser app
