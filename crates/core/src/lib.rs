@@ -4,9 +4,30 @@
 //! same code runs natively, in a browser and in a simulation.
 
 pub mod bounds;
+pub mod catalog;
+pub mod database;
+mod document;
+mod edit;
+mod event;
+mod genesis;
 pub mod id;
 pub mod json;
+mod names;
+mod plan;
+mod read;
+mod receive;
+mod tombstone;
+mod touched;
 pub mod value;
+mod write;
 
+pub use catalog::{CollectionSchema, DeleteRule, FieldType};
+pub use database::{Database, Quarantined, Scan};
+pub use document::{DocumentError, Provenance};
+pub use edit::{Edit, MAX_KEY_BYTES, MAX_RECORD_BYTES, Patch, WriteContext, WriteError};
+pub use event::{Attribution, Event, Observe, RecordChange, RecordEvent};
+pub use genesis::{FORMAT, Header};
 pub use id::{DatabaseId, DocumentId, Partition};
+pub use receive::Applied;
 pub use value::{Record, Value};
+pub use write::{LocalWrite, Operation, Write, Written};

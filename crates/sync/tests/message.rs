@@ -1,8 +1,8 @@
 //! Sync messages against automerge's own: what it sends must pass and come out the same, what we write it must accept.
 
+use automerge::AutoCommit;
 use automerge::sync::{Message, MessageFlags, MessageVersion, State, SyncDoc};
 use automerge::transaction::Transactable;
-use automerge::AutoCommit;
 use headwater_core::bounds::Limits;
 use headwater_sync::message::{MessageError, SyncMessage};
 use proptest::prelude::*;

@@ -1,0 +1,369 @@
+//! A database in memory: its catalog and the partitions of its collections.
+
+use crate::bounds::Limits;
+use crate::catalog::{Collection, DEFAULT_PARTITIONS};
+use crate::document::{Document, DocumentError, parse};
+use crate::event::Observe;
+use crate::genesis::{Header, bucket_object};
+use crate::id::{BUCKETS, DatabaseId, DocumentId, Partition, Placement};
+use crate::json;
+use crate::read::{Source, View, maps_under, merge};
+use crate::tombstone;
+use crate::value::Record;
+use automerge::{ActorId, Automerge, AutomergeError, ChangeHash, ReadDoc as _};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Batches above this many changes are told as one event for each record, not for each change.
+pub const LARGE_BATCH: usize = 256;
+
+/// All documents of one database, and the records that they make.
+///
+/// Everything it shows is a function of its documents' heads.
+#[derive(Debug)]
+pub struct Database {
+    pub(crate) id: DatabaseId,
+    pub(crate) actor: ActorId,
+    pub(crate) limits: Limits,
+    pub(crate) observe: Observe,
+    pub(crate) root: Document,
+    pub(crate) partitions: BTreeMap<Partition, Document>,
+    pub(crate) placed: HashMap<DocumentId, Partition>,
+    /// Documents that hold nothing but a genesis that no one has been told of yet.
+    pub(crate) fresh: BTreeSet<DocumentId>,
+    /// The catalog, with the partition counts of the documents at hand added.
+    pub(crate) collections: BTreeMap<String, Collection>,
+}
+
+/// Which records a scan gives, in the order of their keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Only keys that begin so.
+    pub prefix: String,
+    /// Only keys after this one.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+/// A document that could not be restored; the others were.
+#[derive(Debug)]
+pub struct Quarantined {
+    /// Which document.
+    pub document: DocumentId,
+    /// Why.
+    pub error: DocumentError,
+}
+
+/// A key's state over the documents that may hold it.
+pub(crate) struct Found {
+    pub sources: Vec<Source>,
+    pub record: Option<Record>,
+    pub marked: bool,
+}
+
+impl Database {
+    /// A database that holds nothing yet, as `open` of an id gives it before anything has been synced.
+    ///
+    /// `actor` must never have been used before, not even by this replica: every open takes a fresh one.
+    pub fn new(id: DatabaseId, actor: ActorId) -> Result<Self, AutomergeError> {
+        Ok(Self {
+            id,
+            actor,
+            limits: Limits::default(),
+            observe: Observe::default(),
+            root: Document::new(&Header::Catalog(id))?,
+            partitions: BTreeMap::new(),
+            placed: HashMap::new(),
+            fresh: BTreeSet::from([id.root()]),
+            collections: BTreeMap::new(),
+        })
+    }
+
+    /// A database from what was stored of it: for each document its chunks, in any order.
+    ///
+    /// A document that cannot be read is left out and named; the rest is usable.
+    pub fn restore(
+        id: DatabaseId,
+        actor: ActorId,
+        documents: impl IntoIterator<Item = (DocumentId, Vec<Vec<u8>>)>,
+    ) -> Result<(Self, Vec<Quarantined>), AutomergeError> {
+        let mut database = Self::new(id, actor)?;
+        let mut quarantined = Vec::new();
+        for (document, chunks) in documents {
+            let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
+            match database.restore_document(document, &chunks) {
+                Ok(()) => {
+                    database.fresh.remove(&document);
+                }
+                Err(error) => quarantined.push(Quarantined { document, error }),
+            }
+        }
+        database.refresh_catalog();
+        Ok((database, quarantined))
+    }
+
+    fn restore_document(
+        &mut self,
+        document: DocumentId,
+        chunks: &[&[u8]],
+    ) -> Result<(), DocumentError> {
+        let mut parsed = parse(chunks, &self.limits)?;
+        self.place(document, &parsed.changes)?;
+        let unknown = self.unknown(document, std::mem::take(&mut parsed.changes))?;
+        if let Some(target) = self.document_mut(document) {
+            let swapped = parsed.whole.is_some_and(|whole| target.try_swap(whole));
+            if !swapped {
+                target.apply(unknown)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The id.
+    pub fn id(&self) -> DatabaseId {
+        self.id
+    }
+
+    /// The actor of this replica's changes since it was opened.
+    pub fn actor(&self) -> &ActorId {
+        &self.actor
+    }
+
+    /// How closely changes are followed from now on.
+    pub fn observe(&mut self, observe: Observe) {
+        self.observe = observe;
+    }
+
+    /// The documents at hand, the root first.
+    pub fn documents(&self) -> Vec<DocumentId> {
+        let mut partitions: Vec<_> = self.placed.keys().copied().collect();
+        partitions.sort();
+        std::iter::once(self.id.root()).chain(partitions).collect()
+    }
+
+    /// One document as automerge has it.
+    pub fn document(&self, document: &DocumentId) -> Option<&Automerge> {
+        self.stored(document).map(|document| &document.doc)
+    }
+
+    /// The heads of every document at hand.
+    pub fn heads(&self) -> BTreeMap<DocumentId, Vec<ChangeHash>> {
+        self.documents()
+            .into_iter()
+            .filter_map(|id| Some((id, self.stored(&id)?.heads())))
+            .collect()
+    }
+
+    pub(crate) fn stored(&self, document: &DocumentId) -> Option<&Document> {
+        if *document == self.id.root() {
+            return Some(&self.root);
+        }
+        self.partitions.get(self.placed.get(document)?)
+    }
+
+    pub(crate) fn document_mut(&mut self, document: DocumentId) -> Option<&mut Document> {
+        if document == self.id.root() {
+            return Some(&mut self.root);
+        }
+        self.partitions.get_mut(self.placed.get(&document)?)
+    }
+
+    /// The collections that the catalog names or that a document at hand belongs to.
+    pub fn collections(&self) -> &BTreeMap<String, Collection> {
+        &self.collections
+    }
+
+    /// One record; `None` if there is none, or it is deleted.
+    pub fn get(&self, collection: &str, key: &str) -> Option<Record> {
+        let (_, views) = self.views(collection, key);
+        self.find(collection, &views, key).record
+    }
+
+    /// Records in the order of their keys.
+    pub fn scan(&self, collection: &str, scan: &Scan) -> Vec<(String, Record)> {
+        self.keys(collection)
+            .range::<str, _>((
+                std::ops::Bound::Included(scan.prefix.as_str()),
+                std::ops::Bound::Unbounded,
+            ))
+            .take_while(|key| key.starts_with(&scan.prefix))
+            .filter(|key| scan.after.as_ref().is_none_or(|after| *key > after))
+            .filter_map(|key| Some((key.clone(), self.get(collection, key)?)))
+            .take(scan.limit.unwrap_or(usize::MAX))
+            .collect()
+    }
+
+    /// Every key that a record was ever written under, deleted ones too.
+    pub fn keys(&self, collection: &str) -> BTreeSet<String> {
+        let mut keys = BTreeSet::new();
+        for (partition, document) in self.partitions_of(collection) {
+            for bucket in 0..BUCKETS {
+                keys.extend(keys_in(partition, document, bucket));
+            }
+        }
+        keys
+    }
+
+    fn partitions_of(&self, collection: &str) -> impl Iterator<Item = (&Partition, &Document)> {
+        let first = Partition {
+            collection: collection.to_owned(),
+            count: 0,
+            index: 0,
+        };
+        let name = first.collection.clone();
+        self.partitions
+            .range(first..)
+            .take_while(move |(partition, _)| partition.collection == name)
+    }
+
+    /// Canonical JSON of all records: equal heads give equal text.
+    pub fn to_json(&self) -> String {
+        let mut out = String::from("{");
+        for (i, collection) in self.collections.keys().enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            json::write_string(&mut out, collection);
+            out.push_str(":{");
+            for (j, (key, record)) in self.scan(collection, &Scan::default()).iter().enumerate() {
+                if j > 0 {
+                    out.push(',');
+                }
+                json::write_string(&mut out, key);
+                out.push(':');
+                out.push_str(&json::record_to_json(record));
+            }
+            out.push('}');
+        }
+        out.push('}');
+        out
+    }
+
+    /// The documents that may hold `key`, in the order of their rank: of the declared partition counts, the largest
+    /// last.
+    pub(crate) fn views(&self, collection: &str, key: &str) -> (Vec<&Partition>, Vec<View<'_>>) {
+        let placement = Placement::of(key);
+        let counts = self.collections.get(collection).map(|c| &c.partitions);
+        counts
+            .into_iter()
+            .flatten()
+            .filter_map(|&count| {
+                let partition = Partition {
+                    collection: collection.to_owned(),
+                    count,
+                    index: placement.partition(count),
+                };
+                let (partition, document) = self.partitions.get_key_value(&partition)?;
+                Some((partition, View::now(&document.doc)))
+            })
+            .unzip()
+    }
+
+    pub(crate) fn find(&self, collection: &str, views: &[View<'_>], key: &str) -> Found {
+        let rule = self
+            .collections
+            .get(collection)
+            .map(|collection| collection.delete)
+            .unwrap_or_default();
+        find(views, key, rule)
+    }
+
+    /// The partition that new records of `key` go to.
+    pub(crate) fn home(&self, collection: &str, key: &str) -> Partition {
+        let count = self
+            .collections
+            .get(collection)
+            .and_then(|c| c.partitions.last().copied())
+            .unwrap_or(DEFAULT_PARTITIONS);
+        Partition {
+            collection: collection.to_owned(),
+            count,
+            index: Placement::of(key).partition(count),
+        }
+    }
+
+    /// Adds an empty document for `partition`, unless it is there.
+    pub(crate) fn ensure(&mut self, partition: &Partition) -> Result<(), AutomergeError> {
+        if !self.partitions.contains_key(partition) {
+            let header = Header::Partition(self.id, partition.clone());
+            let id = header.document();
+            self.partitions
+                .insert(partition.clone(), Document::new(&header)?);
+            self.placed.insert(id, partition.clone());
+            self.fresh.insert(id);
+            self.collections
+                .entry(partition.collection.clone())
+                .or_default()
+                .partitions
+                .insert(partition.count);
+        }
+        Ok(())
+    }
+
+    /// Reads the catalog anew and gives the names of the collections that changed.
+    pub(crate) fn refresh_catalog(&mut self) -> Vec<String> {
+        let mut collections: BTreeMap<String, Collection> = BTreeMap::new();
+        for bucket in 0..BUCKETS {
+            for name in self.root.doc.keys(bucket_object(bucket)) {
+                let views = [View::now(&self.root.doc)];
+                if crate::edit::check_collection(&name).is_ok()
+                    && let Some(record) = find(&views, &name, Default::default()).record
+                {
+                    collections.insert(name, Collection::read(&record));
+                }
+            }
+        }
+        for partition in self.partitions.keys() {
+            collections
+                .entry(partition.collection.clone())
+                .or_default()
+                .partitions
+                .insert(partition.count);
+        }
+        let old = std::mem::replace(&mut self.collections, collections);
+        let names: BTreeSet<&String> = old.keys().chain(self.collections.keys()).collect();
+        names
+            .into_iter()
+            .filter(|name| old.get(*name) != self.collections.get(*name))
+            .cloned()
+            .collect()
+    }
+}
+
+/// The keys in one bucket of a partition. A key elsewhere than its hash says is not a record: `get` would not find it.
+pub(crate) fn keys_in<'a>(
+    partition: &'a Partition,
+    document: &'a Document,
+    bucket: u8,
+) -> impl Iterator<Item = String> + 'a {
+    document.doc.keys(bucket_object(bucket)).filter(move |key| {
+        let placement = Placement::of(key);
+        placement.bucket() == bucket && placement.partition(partition.count) == partition.index
+    })
+}
+
+/// Reads `key` out of the documents that may hold it.
+pub(crate) fn find(views: &[View<'_>], key: &str, rule: crate::catalog::DeleteRule) -> Found {
+    let bucket = bucket_object(Placement::of(key).bucket());
+    let buckets: Vec<Source> = (0..views.len())
+        .map(|rank| Source {
+            rank,
+            object: bucket.clone(),
+        })
+        .collect();
+    let sources = maps_under(views, &buckets, key);
+    if sources.is_empty() {
+        return Found {
+            sources,
+            record: None,
+            marked: false,
+        };
+    }
+    let (record, marked) = merge(views, &sources, 0);
+    let deleted = marked && tombstone::is_deleted(views, &sources, key, rule);
+    Found {
+        sources,
+        record: (!deleted).then_some(record),
+        marked,
+    }
+}

@@ -1,0 +1,183 @@
+//! One automerge document of a database: taking in changes from outside, and making changes.
+
+use crate::bounds::{BoundsError, Checker, Content, Limits};
+use crate::edit::WriteContext;
+use crate::genesis::{self, Header};
+use crate::plan::Step;
+use automerge::transaction::CommitOptions;
+use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, ReadDoc as _};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+/// Why bytes from outside were refused. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// The bytes break a bound or are malformed; their sender is at fault.
+    #[error("the sender's bytes were refused: {0}")]
+    Bounds(#[from] BoundsError),
+    /// automerge refused the bytes; their sender is at fault.
+    #[error("the sender's changes cannot be read: {0}")]
+    Malformed(String),
+    /// The document does not begin with the genesis change that its id demands.
+    #[error(
+        "the document {document} cannot be placed in database {database}: {reason}. Create documents through Headwater, or \
+         connect to a server that was started with --allow-plain"
+    )]
+    Unplaceable {
+        /// Which document.
+        document: crate::DocumentId,
+        /// Where it was offered.
+        database: crate::DatabaseId,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+/// What a change says of its making, in its message. Claims of the writer, not facts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Which application or job wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// Which person wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The writer's clock, milliseconds since 1970.
+    #[serde(default)]
+    pub at: i64,
+}
+
+impl Provenance {
+    /// Of a change; whatever else its message holds, there is at least its time.
+    pub fn of(change: &Change) -> Self {
+        change
+            .message()
+            .and_then(|message| serde_json::from_str(message).ok())
+            .unwrap_or_else(|| Self {
+                at: change.timestamp().saturating_mul(1000),
+                ..Self::default()
+            })
+    }
+}
+
+/// The chunks of bytes from outside, read into changes.
+pub(crate) struct Parsed {
+    pub changes: Vec<Change>,
+    /// A whole document among the chunks, loaded by itself.
+    pub whole: Option<Automerge>,
+}
+
+/// Reads checked change and document chunks. Costs nothing before the bounds are checked.
+pub(crate) fn parse(chunks: &[&[u8]], limits: &Limits) -> Result<Parsed, DocumentError> {
+    let mut parsed = Parsed {
+        changes: Vec::new(),
+        whole: None,
+    };
+    let mut checker = Checker::new(limits);
+    for chunk in chunks {
+        checker.check(chunk)?;
+    }
+    let chunks = checker.finish().chunks;
+    for chunk in &chunks {
+        match chunk.content {
+            Content::Change(_) => parsed.changes.push(
+                Change::try_from(chunk.bytes)
+                    .map_err(|error| DocumentError::Malformed(error.to_string()))?,
+            ),
+            Content::Document { .. } => {
+                let loaded = Automerge::load(chunk.bytes)
+                    .map_err(|error| DocumentError::Malformed(error.to_string()))?;
+                parsed.changes.extend(loaded.get_changes(&[]));
+                parsed.whole = (chunks.len() == 1).then_some(loaded);
+            }
+        }
+    }
+    Ok(parsed)
+}
+
+/// A document with its genesis and the changes since.
+#[derive(Debug, Clone)]
+pub(crate) struct Document {
+    pub genesis: Change,
+    pub doc: Automerge,
+}
+
+impl Document {
+    pub fn new(header: &Header) -> Result<Self, AutomergeError> {
+        let genesis = header.genesis()?;
+        Ok(Self {
+            doc: genesis::new_document(&genesis)?,
+            genesis,
+        })
+    }
+
+    /// Those of `changes` that the document does not have, if they may all belong to it.
+    pub fn unknown(&self, changes: Vec<Change>) -> Result<Vec<Change>, &'static str> {
+        let mut seen = HashSet::new();
+        let mut unknown = Vec::new();
+        for change in changes {
+            if change.deps().is_empty() && change.hash() != self.genesis.hash() {
+                return Err("it holds a change that does not descend from its genesis");
+            }
+            if seen.insert(change.hash())
+                && self.doc.get_change_meta_by_hash(&change.hash()).is_none()
+            {
+                unknown.push(change);
+            }
+        }
+        Ok(unknown)
+    }
+
+    /// Applies changes. Those whose dependencies are missing wait inside automerge.
+    pub fn apply(&mut self, changes: Vec<Change>) -> Result<(), DocumentError> {
+        self.doc
+            .apply_changes(changes)
+            .map_err(|error| DocumentError::Malformed(error.to_string()))
+    }
+
+    /// Takes over a whole document that holds everything this one has, which is much faster than applying its changes.
+    pub fn try_swap(&mut self, whole: Automerge) -> bool {
+        let ours = self.doc.get_heads();
+        let holds_ours = ours
+            .iter()
+            .all(|head| whole.get_change_meta_by_hash(head).is_some());
+        if holds_ours {
+            self.doc = whole;
+        }
+        holds_ours
+    }
+
+    /// Carries out `steps` as one change of `actor`; `None` if there are none.
+    pub fn commit(
+        &mut self,
+        steps: Vec<Step>,
+        actor: &ActorId,
+        context: &WriteContext,
+    ) -> Result<Option<Change>, AutomergeError> {
+        if steps.is_empty() {
+            return Ok(None);
+        }
+        self.doc.set_actor(actor.clone());
+        let provenance = Provenance {
+            origin: context.origin.clone(),
+            user: context.user.clone(),
+            at: context.at,
+        };
+        // A struct of strings and integers always has a JSON form.
+        let message = serde_json::to_string(&provenance).unwrap_or_default();
+        let options = CommitOptions::default()
+            .with_message(message)
+            .with_time(context.at.div_euclid(1000));
+        let mut tx = self.doc.transaction();
+        for step in steps {
+            // Leaving early drops the transaction, which rolls it back.
+            step.run(&mut tx)?;
+        }
+        let (hash, _) = tx.commit_with(options);
+        Ok(hash.and_then(|hash| self.doc.get_change_by_hash(&hash)))
+    }
+
+    pub fn heads(&self) -> Vec<ChangeHash> {
+        self.doc.get_heads()
+    }
+}

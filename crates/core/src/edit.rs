@@ -1,0 +1,234 @@
+//! What a writer asks for, and why it can be refused.
+
+use crate::value::{MAX_DEPTH, Record, Value};
+use std::collections::BTreeMap;
+
+/// The longest record key, in bytes of UTF-8.
+pub const MAX_KEY_BYTES: usize = 1024;
+/// The largest record, counted as its canonical JSON would be, in bytes. A change must fit into one message.
+pub const MAX_RECORD_BYTES: usize = 4 << 20;
+
+/// Edits by field name.
+pub type Patch = BTreeMap<String, Edit>;
+
+/// An edit of one field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// Sets the field. A string set on a text is an edit of the text, an integer set on a counter an increment by the
+    /// difference, a map set on a map replaces it field by field and a list set on a list changes what differs.
+    Set(Value),
+    /// Removes the field.
+    Remove,
+    /// Adds to a counter, which starts at 0 where there is none.
+    Increment(i64),
+    /// Replaces `delete` characters of a text, from character `at`, with `insert`.
+    Splice {
+        /// The first character, from 0.
+        at: usize,
+        /// How many characters to remove.
+        delete: usize,
+        /// What to put there.
+        insert: String,
+    },
+    /// Edits fields of a nested map, which starts empty where there is none.
+    Merge(Patch),
+    /// Replaces `delete` elements of a list, from element `at`, with `insert`.
+    SpliceList {
+        /// The first element, from 0.
+        at: usize,
+        /// How many elements to remove.
+        delete: usize,
+        /// What to put there.
+        insert: Vec<Value>,
+    },
+}
+
+/// Who writes, and when: claims that travel with the change and are shown to others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WriteContext {
+    /// Which application or job wrote, such as `import`.
+    pub origin: Option<String>,
+    /// Which person wrote.
+    pub user: Option<String>,
+    /// The writer's clock, milliseconds since 1970.
+    pub at: i64,
+}
+
+/// Why a write was refused. Nothing was changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// The key is empty or too long.
+    #[error("the key {key:?} has {bytes} bytes; a key has 1 to {MAX_KEY_BYTES}")]
+    Key {
+        /// The beginning of the key.
+        key: String,
+        /// Its length.
+        bytes: usize,
+    },
+    /// The collection's name cannot be used.
+    #[error("{name:?} cannot name a collection: use 1 to 200 bytes without control characters")]
+    CollectionName {
+        /// The name.
+        name: String,
+    },
+    /// A declaration that makes no sense.
+    #[error("a collection has 1 to {max} partitions, not {found}", max = crate::catalog::MAX_PARTITIONS)]
+    Partitions {
+        /// The count that was asked for.
+        found: u32,
+    },
+    /// A patch or delete of a record that is not there.
+    #[error("{collection} has no record {key:?}; use put to create it")]
+    NotFound {
+        /// The collection.
+        collection: String,
+        /// The key.
+        key: String,
+    },
+    /// A value does not fit the field's declared type.
+    #[error("field {field:?} is declared {declared}, and {found} does not fit it without loss")]
+    TypeMismatch {
+        /// The field.
+        field: String,
+        /// Its declared type.
+        declared: String,
+        /// The kind of the value.
+        found: &'static str,
+    },
+    /// An edit that the field's present value does not have.
+    #[error(
+        "field {field:?} holds {found}, which cannot {edit}; set the field, or declare its type"
+    )]
+    WrongKind {
+        /// The field.
+        field: String,
+        /// What it holds.
+        found: &'static str,
+        /// What was asked of it.
+        edit: &'static str,
+    },
+    /// A splice beyond the end.
+    #[error(
+        "field {field:?} has {length} elements or characters; {at} + {delete} is beyond its end"
+    )]
+    OutOfRange {
+        /// The field.
+        field: String,
+        /// How long it is.
+        length: usize,
+        /// Where the splice begins.
+        at: usize,
+        /// How much it removes.
+        delete: usize,
+    },
+    /// A counter would leave 64 bits.
+    #[error("the counter {field:?} would leave the range of 64-bit integers")]
+    CounterOverflow {
+        /// The field.
+        field: String,
+    },
+    /// Nested too deep.
+    #[error("field {field:?} nests deeper than {MAX_DEPTH} levels; flatten the record")]
+    TooDeep {
+        /// The field.
+        field: String,
+    },
+    /// Too large for one change.
+    #[error("the record {key:?} has {bytes} bytes; the most is {MAX_RECORD_BYTES}. Split it")]
+    TooLarge {
+        /// The key.
+        key: String,
+        /// Its size.
+        bytes: usize,
+    },
+    /// The document could not take the change: a defect of ours.
+    #[error("internal error while writing {key:?}: {source}")]
+    Internal {
+        /// The key.
+        key: String,
+        /// What automerge said.
+        source: std::sync::Arc<automerge::AutomergeError>,
+    },
+}
+
+pub(crate) fn check_key(key: &str) -> Result<(), WriteError> {
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(WriteError::Key {
+            key: key.chars().take(40).collect(),
+            bytes: key.len(),
+        });
+    }
+    Ok(())
+}
+
+pub(crate) fn check_collection(name: &str) -> Result<(), WriteError> {
+    if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
+        let name = name.chars().take(40).collect();
+        return Err(WriteError::CollectionName { name });
+    }
+    Ok(())
+}
+
+pub(crate) fn check_record(key: &str, record: &Record) -> Result<(), WriteError> {
+    for (field, value) in record {
+        check_value(field, value)?;
+    }
+    let bytes = record.iter().map(|(n, v)| n.len() + 4 + weight(v)).sum();
+    check_size(key, bytes)
+}
+
+pub(crate) fn check_patch(key: &str, patch: &Patch) -> Result<(), WriteError> {
+    fn size(patch: &Patch, depth: usize) -> Result<usize, WriteError> {
+        let mut bytes = 0;
+        for (field, edit) in patch {
+            bytes += field.len() + 4;
+            bytes += match edit {
+                Edit::Set(value) => {
+                    check_value(field, value)?;
+                    weight(value)
+                }
+                Edit::Splice { insert, .. } => insert.len(),
+                Edit::SpliceList { insert, .. } => {
+                    insert.iter().try_for_each(|v| check_value(field, v))?;
+                    insert.iter().map(weight).sum()
+                }
+                Edit::Merge(_) if depth >= MAX_DEPTH => {
+                    let field = field.clone();
+                    return Err(WriteError::TooDeep { field });
+                }
+                Edit::Merge(patch) => size(patch, depth + 1)?,
+                Edit::Remove | Edit::Increment(_) => 8,
+            };
+        }
+        Ok(bytes)
+    }
+    check_size(key, size(patch, 0)?)
+}
+
+fn check_size(key: &str, bytes: usize) -> Result<(), WriteError> {
+    if bytes > MAX_RECORD_BYTES {
+        let key = key.to_owned();
+        return Err(WriteError::TooLarge { key, bytes });
+    }
+    Ok(())
+}
+
+fn check_value(field: &str, value: &Value) -> Result<(), WriteError> {
+    if value.depth() > MAX_DEPTH {
+        let field = field.to_owned();
+        return Err(WriteError::TooDeep { field });
+    }
+    Ok(())
+}
+
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Int(_) | Value::Uint(_) | Value::Float(_) | Value::Counter(_) => 12,
+        Value::Timestamp(_) => 24,
+        Value::String(s) | Value::Text(s) => s.len() + 2,
+        Value::Bytes(b) => b.len() * 4 / 3 + 16,
+        Value::List(items) => items.iter().map(|item| 1 + weight(item)).sum(),
+        Value::Map(map) => map.iter().map(|(n, v)| n.len() + 4 + weight(v)).sum(),
+    }
+}

@@ -1,0 +1,460 @@
+//! Turning a write into automerge operations.
+//!
+//! A plan is made by reading alone and then carried out in one transaction per document, so that a refused write
+//! changes nothing. A new value goes into the winning map and is deleted in the others, or a stale one would come back.
+
+use crate::edit::{Edit, Patch, WriteError};
+use crate::names;
+use crate::read::{Candidate, Cell, Source, View, candidates, counter, maps_among, stored_names};
+use crate::value::{Record, Value};
+use automerge::transaction::{Transactable, Transaction};
+use automerge::{ActorId, AutomergeError, ObjId, ScalarValue, hydrate};
+use std::collections::{BTreeMap, HashMap};
+
+/// One operation on a document.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Put(ObjId, String, hydrate::Value),
+    Delete(ObjId, String),
+    Increment(ObjId, String, i64),
+    UpdateText(ObjId, String),
+    SpliceText(ObjId, usize, usize, String),
+    SpliceList(ObjId, usize, usize, Vec<hydrate::Value>),
+}
+
+impl Step {
+    pub fn run(self, tx: &mut Transaction<'_>) -> Result<(), AutomergeError> {
+        match self {
+            Self::Put(object, name, hydrate::Value::Scalar(value)) => tx.put(object, name, value),
+            Self::Put(object, name, value) => tx
+                .batch_create_object(object, name, &value, false)
+                .map(drop),
+            Self::Delete(object, name) => tx.delete(object, name),
+            Self::Increment(object, name, by) => tx.increment(object, name, by),
+            Self::UpdateText(object, text) => tx.update_text(&object, text),
+            Self::SpliceText(object, at, delete, insert) => {
+                // Both come from a length that was checked against the text, so they fit.
+                tx.splice_text(object, at, delete as isize, &insert)
+            }
+            Self::SpliceList(object, at, delete, insert) => {
+                for _ in 0..delete {
+                    tx.delete(&object, at)?;
+                }
+                for (offset, value) in insert.into_iter().enumerate() {
+                    match value {
+                        hydrate::Value::Scalar(value) => tx.insert(&object, at + offset, value)?,
+                        value => {
+                            tx.batch_create_object(&object, at + offset, &value, true)?;
+                        }
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The operations of one write to one record, by the rank of their document.
+pub(crate) struct Plan<'a> {
+    views: &'a [View<'a>],
+    actor: &'a ActorId,
+    /// Fields of the record that is to be created in the highest-ranking document, if it has none of this key yet.
+    created: BTreeMap<String, hydrate::Value>,
+    pub steps: Vec<(usize, Step)>,
+}
+
+impl<'a> Plan<'a> {
+    pub fn new(views: &'a [View<'a>], actor: &'a ActorId) -> Self {
+        Self {
+            views,
+            actor,
+            created: BTreeMap::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// Makes the record of `sources` equal to `record`.
+    pub fn replace(&mut self, sources: &[Source], record: &Record) -> Result<(), WriteError> {
+        for stored in stored_names(self.views, sources) {
+            if names::shown(&stored).is_some_and(|name| !record.contains_key(name)) {
+                self.remove(sources, &stored);
+            }
+        }
+        for (name, value) in record {
+            self.set(sources, name, value)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a record anew over a deleted one: every field is written, also one that looks the same.
+    pub fn recreate(&mut self, sources: &[Source], record: &Record) {
+        // Removing first also makes a new op of a value that is the same: automerge leaves out a put that changes nothing.
+        for stored in stored_names(self.views, sources) {
+            self.remove(sources, &stored);
+        }
+        for (name, value) in record {
+            self.write_anew(sources, &names::stored(name), value);
+        }
+    }
+
+    /// Applies `patch` to the record or nested map of `sources`.
+    pub fn patch(&mut self, sources: &[Source], patch: &Patch) -> Result<(), WriteError> {
+        for (name, edit) in patch {
+            match edit {
+                Edit::Set(value) => self.set(sources, name, value)?,
+                Edit::Remove => self.remove(sources, &names::stored(name)),
+                edit => self.edit_within(sources, name, edit)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Clears delete markers, so that the record stands again.
+    pub fn revive(&mut self, sources: &[Source]) {
+        self.remove(sources, names::DELETED);
+    }
+
+    /// Puts a new delete marker into every object of the record.
+    pub fn mark_deleted(&mut self, sources: &[Source]) {
+        // An old marker tells what an earlier deleter had seen, and automerge leaves out a put of the same value.
+        self.remove(sources, names::DELETED);
+        for source in sources {
+            let marker = hydrate::Value::scalar(true);
+            self.step(source, |object| {
+                Step::Put(object, names::DELETED.to_owned(), marker)
+            });
+        }
+    }
+
+    /// The map to create under the record's key in the highest-ranking document, if anything is to go there.
+    pub fn take_created(&mut self) -> Option<hydrate::Value> {
+        (!self.created.is_empty()).then(|| map_value(std::mem::take(&mut self.created)))
+    }
+
+    fn step(&mut self, source: &Source, step: impl FnOnce(ObjId) -> Step) {
+        self.steps.push((source.rank, step(source.object.clone())));
+    }
+
+    fn remove(&mut self, sources: &[Source], stored: &str) {
+        for source in sources {
+            let stands = self
+                .views
+                .get(source.rank)
+                .is_some_and(|view| !view.all(&source.object, stored).is_empty());
+            if stands {
+                self.step(source, |object| Step::Delete(object, stored.to_owned()));
+            }
+        }
+    }
+
+    /// Puts `value` into the winning map and removes the name from the others.
+    fn write_anew(&mut self, sources: &[Source], stored: &str, value: &Value) {
+        let value = to_hydrate(value, self.actor);
+        let top = self.views.len().saturating_sub(1);
+        match sources.split_last() {
+            Some((target, others)) if target.rank == top => {
+                self.step(target, |object| Step::Put(object, stored.to_owned(), value));
+                self.remove(others, stored);
+            }
+            _ => {
+                self.created.insert(stored.to_owned(), value);
+                self.remove(sources, stored);
+            }
+        }
+    }
+
+    fn set(&mut self, sources: &[Source], name: &str, value: &Value) -> Result<(), WriteError> {
+        let stored = names::stored(name);
+        let found = candidates(self.views, sources, &stored);
+        let Some(winner) = found.last() else {
+            self.write_anew(sources, &stored, value);
+            return Ok(());
+        };
+        match (&winner.cell, value) {
+            (Cell::Text, Value::String(text) | Value::Text(text)) => {
+                if self.text(winner) != *text {
+                    self.step(&winner.source, |object| {
+                        Step::UpdateText(object, text.clone())
+                    });
+                }
+            }
+            (Cell::List, Value::List(items)) => self.replace_list(winner, items),
+            (Cell::Map, Value::Int(n) | Value::Counter(n)) => {
+                match counter(self.views, &maps_among(&found)) {
+                    Some(counter) => {
+                        let by = n.checked_sub(counter.value).ok_or_else(|| overflow(name))?;
+                        self.increment(counter.entry, by);
+                    }
+                    None => self.write_anew(sources, &stored, value),
+                }
+            }
+            (Cell::Map, Value::Map(map)) => {
+                let maps = maps_among(&found);
+                match counter(self.views, &maps) {
+                    None => self.replace_nested(&maps, map)?,
+                    Some(_) => self.write_anew(sources, &stored, value),
+                }
+            }
+            // The same value again is no edit, unless it settles a conflict.
+            (Cell::Scalar(old), value) if old == value && found.len() == 1 => {}
+            _ => self.write_anew(sources, &stored, value),
+        }
+        Ok(())
+    }
+
+    /// As [`Self::replace`], in a nested map: a field that is new goes into the winning one of `maps`.
+    fn replace_nested(&mut self, maps: &[Source], map: &Record) -> Result<(), WriteError> {
+        let mut nested = self.nested();
+        nested.replace(maps, map)?;
+        let (created, steps) = (nested.created, nested.steps);
+        self.adopt(maps, created, steps);
+        Ok(())
+    }
+
+    fn nested(&self) -> Plan<'a> {
+        Plan::new(self.views, self.actor)
+    }
+
+    /// Takes over a nested map's plan. What it would have created in a record of a higher rank belongs into the winning
+    /// nested map, wherever that is.
+    fn adopt(
+        &mut self,
+        maps: &[Source],
+        created: BTreeMap<String, hydrate::Value>,
+        steps: Vec<(usize, Step)>,
+    ) {
+        self.steps.extend(steps);
+        if let Some(target) = maps.last() {
+            for (stored, value) in created {
+                self.step(target, |object| Step::Put(object, stored, value));
+            }
+        }
+    }
+
+    fn increment(&mut self, (map, entry): (Source, String), by: i64) {
+        if by != 0 {
+            self.step(&map, |object| Step::Increment(object, entry, by));
+        }
+    }
+
+    /// Keeps the elements that are equal at the beginning and at the end, and replaces those between.
+    fn replace_list(&mut self, list: &Candidate, items: &[Value]) {
+        let Some(view) = self.views.get(list.source.rank) else {
+            return;
+        };
+        let old = view.items(&list.source.object);
+        let equal = |(object, cell): &(ObjId, Cell), value: &Value| {
+            let rank = list.source.rank;
+            let source = Source {
+                rank,
+                object: object.clone(),
+            };
+            let cell = cell.clone();
+            crate::read::value_of(self.views, &[Candidate { source, cell }]).as_ref() == Some(value)
+        };
+        let prefix = old
+            .iter()
+            .zip(items)
+            .take_while(|(a, b)| equal(a, b))
+            .count();
+        let suffix = old[prefix..]
+            .iter()
+            .rev()
+            .zip(items[prefix..].iter().rev())
+            .take_while(|(a, b)| equal(a, b))
+            .count();
+        let delete = old.len() - prefix - suffix;
+        let insert: Vec<_> = items[prefix..items.len() - suffix]
+            .iter()
+            .map(|value| to_hydrate(value, self.actor))
+            .collect();
+        if delete > 0 || !insert.is_empty() {
+            self.step(&list.source, |object| {
+                Step::SpliceList(object, prefix, delete, insert)
+            });
+        }
+    }
+
+    /// An edit of what the field holds now.
+    fn edit_within(
+        &mut self,
+        sources: &[Source],
+        name: &str,
+        edit: &Edit,
+    ) -> Result<(), WriteError> {
+        let stored = names::stored(name);
+        let found = candidates(self.views, sources, &stored);
+        let Some(winner) = found.last() else {
+            let value = edit_of_nothing(name, edit)?;
+            self.write_anew(sources, &stored, &value);
+            return Ok(());
+        };
+        match (edit, &winner.cell) {
+            (Edit::Increment(by), Cell::Scalar(Value::Counter(n))) => {
+                n.checked_add(*by).ok_or_else(|| overflow(name))?;
+                let parent = sources.iter().rev().find(|source| {
+                    self.views.get(source.rank).is_some_and(|view| {
+                        let all = view.all(&source.object, &stored);
+                        source.rank == winner.source.rank
+                            && all.iter().any(|(id, _)| *id == winner.source.object)
+                    })
+                });
+                if let Some(parent) = parent.cloned() {
+                    self.increment((parent, stored.into_owned()), *by);
+                }
+            }
+            (Edit::Increment(by), Cell::Map) => {
+                let Some(counter) = counter(self.views, &maps_among(&found)) else {
+                    return Err(wrong_kind(name, winner, edit));
+                };
+                counter
+                    .value
+                    .checked_add(*by)
+                    .ok_or_else(|| overflow(name))?;
+                self.increment(counter.entry, *by);
+            }
+            (Edit::Merge(patch), Cell::Map) => {
+                let maps = maps_among(&found);
+                if counter(self.views, &maps).is_some() {
+                    return Err(wrong_kind(name, winner, edit));
+                }
+                let mut nested = self.nested();
+                nested.patch(&maps, patch)?;
+                let (created, steps) = (nested.created, nested.steps);
+                self.adopt(&maps, created, steps);
+            }
+            (Edit::Splice { at, delete, insert }, Cell::Text) => {
+                let length = self.text(winner).chars().count();
+                check_range(name, length, *at, *delete)?;
+                self.step(&winner.source, |object| {
+                    Step::SpliceText(object, *at, *delete, insert.clone())
+                });
+            }
+            (Edit::SpliceList { at, delete, insert }, Cell::List) => {
+                let length = self
+                    .views
+                    .get(winner.source.rank)
+                    .map_or(0, |view| view.items(&winner.source.object).len());
+                check_range(name, length, *at, *delete)?;
+                let insert = insert.iter().map(|v| to_hydrate(v, self.actor)).collect();
+                self.step(&winner.source, |object| {
+                    Step::SpliceList(object, *at, *delete, insert)
+                });
+            }
+            _ => return Err(wrong_kind(name, winner, edit)),
+        }
+        Ok(())
+    }
+
+    fn text(&self, candidate: &Candidate) -> String {
+        self.views
+            .get(candidate.source.rank)
+            .map(|view| view.text(&candidate.source.object))
+            .unwrap_or_default()
+    }
+}
+
+/// What an edit makes of a field that is not there.
+fn edit_of_nothing(name: &str, edit: &Edit) -> Result<Value, WriteError> {
+    Ok(match edit {
+        Edit::Set(value) => value.clone(),
+        Edit::Increment(by) => Value::Counter(*by),
+        Edit::Splice { at, delete, insert } => {
+            check_range(name, 0, *at, *delete)?;
+            Value::Text(insert.clone())
+        }
+        Edit::SpliceList { at, delete, insert } => {
+            check_range(name, 0, *at, *delete)?;
+            Value::List(insert.clone())
+        }
+        Edit::Merge(patch) => {
+            let mut map = Record::new();
+            for (name, edit) in patch {
+                if !matches!(edit, Edit::Remove) {
+                    map.insert(name.clone(), edit_of_nothing(name, edit)?);
+                }
+            }
+            Value::Map(map)
+        }
+        Edit::Remove => Value::Null,
+    })
+}
+
+fn check_range(field: &str, length: usize, at: usize, delete: usize) -> Result<(), WriteError> {
+    if at.checked_add(delete).is_none_or(|end| end > length) {
+        return Err(WriteError::OutOfRange {
+            field: field.to_owned(),
+            length,
+            at,
+            delete,
+        });
+    }
+    Ok(())
+}
+
+fn overflow(field: &str) -> WriteError {
+    WriteError::CounterOverflow {
+        field: field.to_owned(),
+    }
+}
+
+fn wrong_kind(field: &str, winner: &Candidate, edit: &Edit) -> WriteError {
+    WriteError::WrongKind {
+        field: field.to_owned(),
+        found: match &winner.cell {
+            Cell::Scalar(value) => value.kind(),
+            Cell::Map => "a map or counter",
+            Cell::List => "a list",
+            Cell::Text => "a text",
+        },
+        edit: match edit {
+            Edit::Increment(_) => "be incremented",
+            Edit::Splice { .. } => "be edited as a text",
+            Edit::SpliceList { .. } => "be edited as a list",
+            Edit::Merge(_) => "be edited as a map",
+            Edit::Set(_) | Edit::Remove => "be edited",
+        },
+    }
+}
+
+fn map_value(fields: BTreeMap<String, hydrate::Value>) -> hydrate::Value {
+    let fields: HashMap<String, hydrate::Value> = fields.into_iter().collect();
+    hydrate::Value::Map(fields.into())
+}
+
+/// A record as a new map object.
+pub(crate) fn record_to_hydrate(record: &Record, actor: &ActorId) -> hydrate::Value {
+    map_value(
+        record
+            .iter()
+            .map(|(name, value)| (names::stored(name).into_owned(), to_hydrate(value, actor)))
+            .collect(),
+    )
+}
+
+fn to_hydrate(value: &Value, actor: &ActorId) -> hydrate::Value {
+    use automerge::TextEncoding;
+    match value {
+        Value::Null => hydrate::Value::Scalar(ScalarValue::Null),
+        Value::Bool(b) => hydrate::Value::scalar(*b),
+        Value::Int(n) => hydrate::Value::scalar(*n),
+        Value::Uint(n) => hydrate::Value::scalar(*n),
+        Value::Float(f) => hydrate::Value::scalar(*f),
+        Value::String(s) => hydrate::Value::scalar(s.as_str()),
+        Value::Text(s) => hydrate::Value::text(TextEncoding::UnicodeCodePoint, s),
+        Value::Bytes(b) => hydrate::Value::scalar(b.clone()),
+        Value::Timestamp(ms) => hydrate::Value::Scalar(ScalarValue::Timestamp(*ms)),
+        Value::Counter(n) => {
+            let entry = format!("{}{}", names::COUNTER, actor.to_hex_string());
+            map_value(BTreeMap::from([(
+                entry,
+                hydrate::Value::Scalar(ScalarValue::counter(*n)),
+            )]))
+        }
+        Value::List(items) => {
+            let items: Vec<_> = items.iter().map(|item| to_hydrate(item, actor)).collect();
+            hydrate::Value::from(items)
+        }
+        Value::Map(map) => record_to_hydrate(map, actor),
+    }
+}

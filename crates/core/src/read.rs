@@ -1,0 +1,303 @@
+//! Reading a record out of one or more documents, merging what was created more than once.
+//!
+//! A key that two peers created apart from each other has two map objects; both stay, and they are merged here, field by
+//! field. The same goes for nested maps. Candidates are ordered by the rank of their document (a collection that was
+//! declared with several partition counts has a key in several) and then by op id; the last one wins. Lists and texts
+//! pick a winner. The result depends on nothing but the documents' heads.
+
+use crate::names;
+use crate::value::{MAX_DEPTH, Record, Value};
+use automerge::{
+    Automerge, ChangeHash, ObjId, ObjType, ReadDoc as _, ScalarValueRef as ScalarRef, ValueRef,
+};
+use std::collections::BTreeSet;
+
+/// A document as it is now, or as it was at earlier heads.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub doc: &'a Automerge,
+    pub at: Option<&'a [ChangeHash]>,
+}
+
+/// What one op put under a name. The content of an object is read by its id.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Cell {
+    Scalar(Value),
+    Map,
+    List,
+    Text,
+}
+
+/// A map object in the document of this rank.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Source {
+    pub rank: usize,
+    pub object: ObjId,
+}
+
+/// One of the values that stand under a name.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Candidate {
+    /// Where it stands, and for an object which one it is.
+    pub source: Source,
+    pub cell: Cell,
+}
+
+pub(crate) struct Entry {
+    pub name: String,
+    pub id: ObjId,
+    pub cell: Cell,
+    pub conflict: bool,
+}
+
+impl<'a> View<'a> {
+    pub fn now(doc: &'a Automerge) -> Self {
+        Self { doc, at: None }
+    }
+
+    pub fn entries(&self, object: &ObjId) -> Vec<Entry> {
+        let range = match self.at {
+            None => self.doc.map_range(object, ..),
+            Some(heads) => self.doc.map_range_at(object, .., heads),
+        };
+        range
+            .map(|item| Entry {
+                id: item.id(),
+                cell: cell(&item.value),
+                conflict: item.conflict,
+                name: item.key.into_owned(),
+            })
+            .collect()
+    }
+
+    /// Everything that stands under `name`, in the order of op ids.
+    pub fn all(&self, object: &ObjId, name: &str) -> Vec<(ObjId, Cell)> {
+        let found = match self.at {
+            None => self.doc.get_all(object, name),
+            Some(heads) => self.doc.get_all_at(object, name, heads),
+        };
+        // An error means that the object is not in the document: nothing stands there.
+        let mut all: Vec<_> = found
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(value, id)| (id, owned_cell(&value)))
+            .collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    pub fn text(&self, object: &ObjId) -> String {
+        match self.at {
+            None => self.doc.text(object),
+            Some(heads) => self.doc.text_at(object, heads),
+        }
+        .unwrap_or_default()
+    }
+
+    pub fn items(&self, object: &ObjId) -> Vec<(ObjId, Cell)> {
+        let range = match self.at {
+            None => self.doc.list_range(object, ..),
+            Some(heads) => self.doc.list_range_at(object, .., heads),
+        };
+        range.map(|item| (item.id(), cell(&item.value))).collect()
+    }
+}
+
+fn cell(value: &ValueRef<'_>) -> Cell {
+    match value {
+        ValueRef::Object(kind) => object_cell(*kind),
+        ValueRef::Scalar(scalar) => Cell::Scalar(match scalar {
+            ScalarRef::Null => Value::Null,
+            ScalarRef::Boolean(b) => Value::Bool(*b),
+            ScalarRef::Int(n) => Value::Int(*n),
+            ScalarRef::Uint(n) => Value::from(*n),
+            ScalarRef::F64(f) => Value::Float(*f),
+            ScalarRef::Str(s) => Value::String(s.clone().into_owned()),
+            ScalarRef::Bytes(b) => Value::Bytes(b.clone().into_owned()),
+            ScalarRef::Timestamp(ms) => Value::Timestamp(*ms),
+            ScalarRef::Counter(n) => Value::Counter(*n),
+            ScalarRef::Unknown { bytes, .. } => Value::Bytes(bytes.clone().into_owned()),
+        }),
+    }
+}
+
+fn owned_cell(value: &automerge::Value<'_>) -> Cell {
+    use automerge::ScalarValue as S;
+    let automerge::Value::Scalar(scalar) = value else {
+        return value.to_objtype().map_or(Cell::Map, object_cell);
+    };
+    Cell::Scalar(match scalar.as_ref() {
+        S::Null => Value::Null,
+        S::Boolean(b) => Value::Bool(*b),
+        S::Int(n) => Value::Int(*n),
+        S::Uint(n) => Value::from(*n),
+        S::F64(f) => Value::Float(*f),
+        S::Str(s) => Value::String(s.to_string()),
+        S::Bytes(b) => Value::Bytes(b.clone()),
+        S::Timestamp(ms) => Value::Timestamp(*ms),
+        S::Counter(_) => Value::Counter(scalar.as_i64().unwrap_or_default()),
+        S::Unknown { bytes, .. } => Value::Bytes(bytes.clone()),
+    })
+}
+
+fn object_cell(kind: ObjType) -> Cell {
+    match kind {
+        ObjType::Map | ObjType::Table => Cell::Map,
+        ObjType::List => Cell::List,
+        ObjType::Text => Cell::Text,
+    }
+}
+
+/// The map objects that stand under `name` in `parents`, in the order in which later ones win.
+pub(crate) fn maps_under(views: &[View<'_>], parents: &[Source], name: &str) -> Vec<Source> {
+    candidates(views, parents, name)
+        .into_iter()
+        .filter(|candidate| candidate.cell == Cell::Map)
+        .map(|candidate| candidate.source)
+        .collect()
+}
+
+/// All values that stand under `name` in `sources`, the winner last.
+pub(crate) fn candidates(views: &[View<'_>], sources: &[Source], name: &str) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    for source in sources {
+        let Some(view) = views.get(source.rank) else {
+            continue;
+        };
+        for (object, cell) in view.all(&source.object, name) {
+            let rank = source.rank;
+            found.push(Candidate {
+                source: Source { rank, object },
+                cell,
+            });
+        }
+    }
+    found.sort_by(|a, b| a.source.cmp(&b.source));
+    found
+}
+
+/// The stored names in any of `sources`.
+pub(crate) fn stored_names(views: &[View<'_>], sources: &[Source]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for source in sources {
+        if let Some(view) = views.get(source.rank) {
+            names.extend(view.entries(&source.object).into_iter().map(|e| e.name));
+        }
+    }
+    names
+}
+
+/// The fields of maps that are one record or one nested map, and whether one of them carries a delete marker.
+pub(crate) fn merge(views: &[View<'_>], sources: &[Source], depth: usize) -> (Record, bool) {
+    let mut record = Record::new();
+    let mut marked = false;
+    if let ([source], Some(view)) = (
+        sources,
+        sources.first().and_then(|source| views.get(source.rank)),
+    ) {
+        for entry in view.entries(&source.object) {
+            marked |= entry.name == names::DELETED;
+            let Some(name) = names::shown(&entry.name) else {
+                continue;
+            };
+            let value = if entry.conflict {
+                winner(views, &candidates(views, sources, &entry.name), depth)
+            } else {
+                let source = Source {
+                    rank: source.rank,
+                    object: entry.id,
+                };
+                let cell = entry.cell;
+                winner(views, &[Candidate { source, cell }], depth)
+            };
+            if let Some(value) = value {
+                record.insert(name.to_owned(), value);
+            }
+        }
+        return (record, marked);
+    }
+    for stored in stored_names(views, sources) {
+        marked |= stored == names::DELETED;
+        if let Some(name) = names::shown(&stored)
+            && let Some(value) = winner(views, &candidates(views, sources, &stored), depth)
+        {
+            record.insert(name.to_owned(), value);
+        }
+    }
+    (record, marked)
+}
+
+/// The value that these candidates show: the last one's, nested maps merged.
+fn winner(views: &[View<'_>], candidates: &[Candidate], depth: usize) -> Option<Value> {
+    let last = candidates.last()?;
+    let view = views.get(last.source.rank)?;
+    // What is nested deeper than anyone may write it is not followed: a peer must not exhaust our stack.
+    if depth > MAX_DEPTH {
+        return Some(Value::Null);
+    }
+    Some(match &last.cell {
+        Cell::Scalar(value) => value.clone(),
+        Cell::Text => Value::Text(view.text(&last.source.object)),
+        Cell::List => Value::List(
+            view.items(&last.source.object)
+                .into_iter()
+                .filter_map(|(object, cell)| {
+                    let rank = last.source.rank;
+                    let source = Source { rank, object };
+                    winner(views, &[Candidate { source, cell }], depth + 1)
+                })
+                .collect(),
+        ),
+        Cell::Map => {
+            let maps = maps_among(candidates);
+            match counter(views, &maps) {
+                Some(counter) => Value::Counter(counter.value),
+                None => Value::Map(merge(views, &maps, depth + 1).0),
+            }
+        }
+    })
+}
+
+/// The map objects among candidates.
+pub(crate) fn maps_among(candidates: &[Candidate]) -> Vec<Source> {
+    candidates
+        .iter()
+        .filter(|candidate| candidate.cell == Cell::Map)
+        .map(|candidate| candidate.source.clone())
+        .collect()
+}
+
+/// A counter: its value, and the entry that increments go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Counter {
+    pub value: i64,
+    pub entry: (Source, String),
+}
+
+/// Reads maps as a counter: each concurrent creation has an entry of its own under its actor, and their sum is exact
+/// whatever was merged. `None` if there is no such entry.
+pub(crate) fn counter(views: &[View<'_>], maps: &[Source]) -> Option<Counter> {
+    let mut sum: Option<Counter> = None;
+    for map in maps {
+        for entry in views.get(map.rank)?.entries(&map.object) {
+            if !entry.name.starts_with(names::COUNTER) {
+                return None;
+            }
+            let Cell::Scalar(value) = &entry.cell else {
+                continue;
+            };
+            let added = value.as_int().unwrap_or_default();
+            let value = sum
+                .as_ref()
+                .map_or(added, |sum| sum.value.wrapping_add(added));
+            let entry = (map.clone(), entry.name);
+            sum = Some(Counter { value, entry });
+        }
+    }
+    sum
+}
+
+/// The value that `candidates` show.
+pub(crate) fn value_of(views: &[View<'_>], candidates: &[Candidate]) -> Option<Value> {
+    winner(views, candidates, 0)
+}

@@ -1,0 +1,292 @@
+//! Taking in what peers send.
+
+use crate::database::{Database, LARGE_BATCH, keys_in};
+use crate::document::{DocumentError, Parsed, parse};
+use crate::event::{Attribution, Event, Observe, RecordEvent};
+use crate::genesis::{Header, is_first};
+use crate::id::{BUCKETS, DocumentId, Partition};
+use crate::touched::touched;
+use crate::value::Record;
+use automerge::Change;
+use std::collections::BTreeMap;
+
+/// What came in with changes from outside.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// The changes that are new here, each after those that it depends on; what has to be stored.
+    pub changes: Vec<Change>,
+    /// What they changed, if it is observed.
+    pub events: Vec<Event>,
+}
+
+impl Database {
+    /// Applies change and document chunks of automerge's for `document`. A document that is not known yet is placed by
+    /// its genesis change, which must be among them. On an error nothing is changed.
+    pub fn apply(
+        &mut self,
+        document: DocumentId,
+        chunks: &[&[u8]],
+    ) -> Result<Applied, DocumentError> {
+        let mut parsed = parse(chunks, &self.limits)?;
+        let known = self.stored(&document).is_some();
+        self.place(document, &parsed.changes)?;
+        let result = self
+            .unknown(document, std::mem::take(&mut parsed.changes))
+            .and_then(|unknown| self.take_in(document, unknown, parsed));
+        if result.is_err() && !known {
+            self.forget(document);
+        }
+        result
+    }
+
+    fn take_in(
+        &mut self,
+        document: DocumentId,
+        unknown: Vec<Change>,
+        parsed: Parsed,
+    ) -> Result<Applied, DocumentError> {
+        let mut applied = Applied::default();
+        if let (true, Some(partition)) =
+            (self.fresh.contains(&document), self.placed.get(&document))
+        {
+            self.catalog_events(vec![partition.collection.clone()], &mut applied.events);
+        }
+        let before = self.heads_of(document);
+        if let Some(whole) = parsed.whole
+            && unknown.len() > LARGE_BATCH
+            && self.is_empty(document)
+        {
+            if let Some(target) = self.document_mut(document) {
+                target.try_swap(whole);
+            }
+            applied.events = self.all_inserted(document);
+        } else {
+            let unknown_count = unknown.len();
+            let groups: Vec<Vec<Change>> = match self.observe {
+                Observe::Changes if unknown_count <= LARGE_BATCH => {
+                    unknown.into_iter().map(|change| vec![change]).collect()
+                }
+                _ => vec![unknown],
+            };
+            for group in groups {
+                self.apply_group(document, group, &mut applied.events)?;
+            }
+        }
+        if let Some(target) = self.stored(&document) {
+            if self.fresh.contains(&document) {
+                applied.changes.push(target.genesis.clone());
+            }
+            applied.changes.extend(target.doc.get_changes(&before));
+        }
+        self.fresh.remove(&document);
+        if document == self.id.root() {
+            let changed = self.refresh_catalog();
+            self.catalog_events(changed, &mut applied.events);
+        }
+        Ok(applied)
+    }
+
+    pub(crate) fn catalog_events(&self, changed: Vec<String>, events: &mut Vec<Event>) {
+        if self.observe != Observe::Nothing {
+            let told = changed.into_iter();
+            events.extend(told.map(|collection| Event::Catalog { collection }));
+        }
+    }
+
+    fn apply_group(
+        &mut self,
+        document: DocumentId,
+        group: Vec<Change>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), DocumentError> {
+        let partition = self.placed.get(&document).cloned();
+        let (Some(partition), true) = (partition, self.observe != Observe::Nothing) else {
+            return match self.document_mut(document) {
+                Some(target) => target.apply(group),
+                None => Ok(()),
+            };
+        };
+        let Some(target) = self.stored(&document) else {
+            return Ok(());
+        };
+        let heads = target.heads();
+        let keys = touched(&target.doc, &group);
+        let before: BTreeMap<String, Option<Record>> = keys
+            .keys()
+            .map(|key| (key.clone(), self.get(&partition.collection, key)))
+            .collect();
+        let attributions: Vec<Attribution> = group.iter().map(Attribution::of).collect();
+        let sent = group.len();
+        if let Some(target) = self.document_mut(document) {
+            target.apply(group)?;
+        }
+        for (key, before) in before {
+            let by = keys.get(&key).and_then(|index| attributions.get(*index));
+            self.record_event(&partition.collection, key, before, by.cloned(), events);
+        }
+        self.released_events(document, &partition, &heads, sent, events);
+        Ok(())
+    }
+
+    /// Events of changes that had waited inside automerge for these. What their records were before is read from the
+    /// history, which is slow and rare.
+    fn released_events(
+        &self,
+        document: DocumentId,
+        partition: &Partition,
+        heads: &[automerge::ChangeHash],
+        sent: usize,
+        events: &mut Vec<Event>,
+    ) {
+        let Some(target) = self.stored(&document) else {
+            return;
+        };
+        if target.doc.get_changes_meta(heads).len() <= sent {
+            return;
+        }
+        let told: std::collections::HashSet<String> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Record(event) => Some(event.key.clone()),
+                Event::Catalog { .. } => None,
+            })
+            .collect();
+        let changes = target.doc.get_changes(heads);
+        for (key, index) in touched(&target.doc, &changes) {
+            if !told.contains(&key) {
+                let before = self.get_at(document, &partition.collection, &key, heads);
+                let by = changes.get(index).map(Attribution::of);
+                self.record_event(&partition.collection, key, before, by, events);
+            }
+        }
+    }
+
+    fn record_event(
+        &self,
+        collection: &str,
+        key: String,
+        before: Option<Record>,
+        by: Option<Attribution>,
+        events: &mut Vec<Event>,
+    ) {
+        let after = self.get(collection, &key);
+        if before != after {
+            events.push(Event::Record(RecordEvent {
+                collection: collection.to_owned(),
+                key,
+                before,
+                after,
+                by,
+                local: false,
+            }));
+        }
+    }
+
+    /// Every record of a document that had none before.
+    fn all_inserted(&self, document: DocumentId) -> Vec<Event> {
+        let (Some(partition), Some(target)) = (self.placed.get(&document), self.stored(&document))
+        else {
+            return Vec::new();
+        };
+        if self.observe == Observe::Nothing {
+            return Vec::new();
+        }
+        let mut events = Vec::new();
+        for bucket in 0..BUCKETS {
+            for key in keys_in(partition, target, bucket) {
+                self.record_event(&partition.collection, key, None, None, &mut events);
+            }
+        }
+        events
+    }
+
+    /// Makes sure that `document` is there, placing it by the genesis among `changes` if it is new.
+    pub(crate) fn place(
+        &mut self,
+        document: DocumentId,
+        changes: &[Change],
+    ) -> Result<(), DocumentError> {
+        if self.stored(&document).is_some() {
+            return Ok(());
+        }
+        let refuse = |reason| DocumentError::Unplaceable {
+            document,
+            database: self.id,
+            reason,
+        };
+        let genesis = changes
+            .iter()
+            .find(|change| is_first(change))
+            .ok_or_else(|| refuse("its genesis change was not sent"))?;
+        let header = Header::read(genesis)
+            .ok_or_else(|| refuse("it does not begin with a genesis change of Headwater's"))?;
+        match header {
+            Header::Partition(database, _) if database != self.id => {
+                Err(refuse("it belongs to another database"))
+            }
+            Header::Partition(database, partition) if partition.document(&database) == document => {
+                crate::edit::check_collection(&partition.collection)
+                    .map_err(|_| refuse("its collection's name cannot be used"))?;
+                if partition.count > crate::catalog::MAX_PARTITIONS {
+                    return Err(refuse("its collection has too many partitions"));
+                }
+                self.ensure(&partition)
+                    .map_err(|error| DocumentError::Malformed(error.to_string()))
+            }
+            _ => Err(refuse("its genesis change is another document's")),
+        }
+    }
+
+    pub(crate) fn unknown(
+        &self,
+        document: DocumentId,
+        changes: Vec<Change>,
+    ) -> Result<Vec<Change>, DocumentError> {
+        let Some(target) = self.stored(&document) else {
+            return Ok(Vec::new());
+        };
+        target
+            .unknown(changes)
+            .map_err(|reason| DocumentError::Unplaceable {
+                document,
+                database: self.id,
+                reason,
+            })
+    }
+
+    fn forget(&mut self, document: DocumentId) {
+        if let Some(partition) = self.placed.remove(&document) {
+            self.partitions.remove(&partition);
+            self.fresh.remove(&document);
+            self.refresh_catalog();
+        }
+    }
+
+    /// A record as it was when `document` was at `heads`.
+    fn get_at(
+        &self,
+        document: DocumentId,
+        collection: &str,
+        key: &str,
+        heads: &[automerge::ChangeHash],
+    ) -> Option<Record> {
+        let (partitions, mut views) = self.views(collection, key);
+        for (partition, view) in partitions.iter().zip(&mut views) {
+            if self.placed.get(&document) == Some(*partition) {
+                view.at = Some(heads);
+            }
+        }
+        self.find(collection, &views, key).record
+    }
+
+    fn heads_of(&self, document: DocumentId) -> Vec<automerge::ChangeHash> {
+        self.stored(&document)
+            .map(|target| target.heads())
+            .unwrap_or_default()
+    }
+
+    fn is_empty(&self, document: DocumentId) -> bool {
+        self.stored(&document)
+            .is_some_and(|target| target.heads() == [target.genesis.hash()])
+    }
+}

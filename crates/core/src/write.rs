@@ -1,0 +1,384 @@
+//! Local writes.
+
+use crate::catalog::{Collection, CollectionSchema, DEFAULT_PARTITIONS, MAX_PARTITIONS};
+use crate::database::{Database, Found};
+use crate::edit::{
+    Edit, Patch, WriteContext, WriteError, check_collection, check_key, check_patch, check_record,
+};
+use crate::event::{Attribution, Event, Observe, RecordEvent};
+use crate::genesis::bucket_object;
+use crate::id::{DocumentId, Partition, Placement};
+use crate::plan::{Plan, Step, record_to_hydrate};
+use crate::read::View;
+use crate::value::{Record, Value};
+use automerge::{AutomergeError, Change};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A write to one collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The collection. It is declared with defaults if no one has yet.
+    pub collection: String,
+    /// What to write.
+    pub operation: Operation,
+    /// Who writes, and when.
+    pub context: WriteContext,
+}
+
+/// What to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Makes each record equal to the given one, creating it if needed. Fields that are equal already are not written.
+    /// A key may stand once.
+    Put(BTreeMap<String, Record>),
+    /// Edits a record that is there.
+    Patch(String, Patch),
+    /// Deletes a record that is there.
+    Delete(String),
+    /// Declares the collection, adding to what was declared before.
+    Declare(CollectionSchema),
+}
+
+/// How many records a write changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Records that were not there before.
+    pub inserted: usize,
+    /// Records that were there and are different now.
+    pub updated: usize,
+    /// Records that were as they should be.
+    pub unchanged: usize,
+    /// Records that are gone.
+    pub deleted: usize,
+}
+
+/// A write that was applied in memory; it is safe once `changes` are stored.
+#[derive(Debug, Default)]
+pub struct LocalWrite {
+    /// How many records changed.
+    pub written: Written,
+    /// The changes to store, each after those that it depends on.
+    pub changes: Vec<(DocumentId, Change)>,
+    /// What changed, if it is observed.
+    pub events: Vec<Event>,
+}
+
+/// A record that is being written: what it was, and how it is to change.
+struct Pending {
+    key: String,
+    before: Option<Record>,
+}
+
+/// The operations of a write, by partition.
+type Steps = BTreeMap<Partition, Vec<Step>>;
+
+impl Database {
+    /// Applies a write. On an error nothing is changed.
+    pub fn write(&mut self, write: Write) -> Result<LocalWrite, WriteError> {
+        check_collection(&write.collection)?;
+        let mut local = LocalWrite::default();
+        match &write.operation {
+            Operation::Declare(schema) => self.declare(&write, schema, &mut local)?,
+            operation => {
+                let (pending, steps) = self.plan(&write.collection, operation, &mut local)?;
+                if !steps.is_empty() {
+                    self.declare_if_new(&write, &mut local)?;
+                }
+                self.carry_out(&write, steps, pending, &mut local)?;
+            }
+        }
+        Ok(local)
+    }
+
+    fn plan(
+        &self,
+        collection: &str,
+        operation: &Operation,
+        local: &mut LocalWrite,
+    ) -> Result<(Vec<Pending>, Steps), WriteError> {
+        let mut steps = Steps::new();
+        let mut pending = Vec::new();
+        let mut plan_one = |key: &str, action: Action<'_>| -> Result<(), WriteError> {
+            check_key(key)?;
+            let (before, changed) = self.plan_record(collection, key, action, &mut steps)?;
+            if changed {
+                let key = key.to_owned();
+                pending.push(Pending { key, before });
+            } else {
+                local.written.unchanged += 1;
+            }
+            Ok(())
+        };
+        match operation {
+            Operation::Put(records) => {
+                for (key, record) in records {
+                    check_record(key, record)?;
+                    let record = self.fit_record(collection, record)?;
+                    plan_one(key, Action::Put(&record))?;
+                }
+            }
+            Operation::Patch(key, patch) => {
+                check_patch(key, patch)?;
+                let patch = self.fit_patch(collection, patch)?;
+                plan_one(key, Action::Patch(&patch))?;
+            }
+            Operation::Delete(key) => plan_one(key, Action::Delete)?,
+            Operation::Declare(_) => {}
+        }
+        Ok((pending, steps))
+    }
+
+    /// Plans the write of one record; gives what it was, and whether anything is to change.
+    fn plan_record(
+        &self,
+        collection: &str,
+        key: &str,
+        action: Action<'_>,
+        steps: &mut Steps,
+    ) -> Result<(Option<Record>, bool), WriteError> {
+        let home = self.home(collection, key);
+        let (mut partitions, mut views) = self.views(collection, key);
+        let empty;
+        if partitions.last() != Some(&&home) {
+            // The document that new records go to is not there yet; an empty one stands in for it while planning.
+            empty = automerge::Automerge::new();
+            partitions.push(&home);
+            views.push(View::now(&empty));
+        }
+        let found = self.find(collection, &views, key);
+        let mut plan = Plan::new(&views, &self.actor);
+        let creates = action.plan(&mut plan, &found, collection, key)?;
+        let created = plan
+            .take_created()
+            .or_else(|| creates.then(|| record_to_hydrate(&Record::new(), &self.actor)));
+        let bucket = bucket_object(Placement::of(key).bucket());
+        let created = created.map(|map| {
+            let rank = partitions.len() - 1;
+            (rank, Step::Put(bucket, key.to_owned(), map))
+        });
+        let mut changed = false;
+        for (rank, step) in plan.steps.into_iter().chain(created) {
+            changed = true;
+            if let Some(partition) = partitions.get(rank) {
+                steps.entry((*partition).clone()).or_default().push(step);
+            }
+        }
+        Ok((found.record, changed))
+    }
+
+    fn carry_out(
+        &mut self,
+        write: &Write,
+        steps: Steps,
+        pending: Vec<Pending>,
+        local: &mut LocalWrite,
+    ) -> Result<(), WriteError> {
+        let mut by = None;
+        for (partition, steps) in steps {
+            let id = partition.document(&self.id);
+            self.ensure(&partition)
+                .map_err(internal(&write.collection))?;
+            let change = self.commit(id, steps, write, local)?;
+            by = change.as_ref().map(Attribution::of).or(by);
+        }
+        for Pending { key, before } in pending {
+            let after = self.get(&write.collection, &key);
+            match (&before, &after) {
+                (None, Some(_)) => local.written.inserted += 1,
+                (Some(_), Some(_)) => local.written.updated += 1,
+                (_, None) => local.written.deleted += 1,
+            }
+            if self.observe != Observe::Nothing && before != after {
+                local.events.push(Event::Record(RecordEvent {
+                    collection: write.collection.clone(),
+                    key,
+                    before,
+                    after,
+                    by: by.clone(),
+                    local: true,
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(
+        &mut self,
+        id: DocumentId,
+        steps: Vec<Step>,
+        write: &Write,
+        local: &mut LocalWrite,
+    ) -> Result<Option<Change>, WriteError> {
+        let actor = self.actor.clone();
+        let fresh = self.fresh.contains(&id);
+        let Some(document) = self.document_mut(id) else {
+            return Ok(None);
+        };
+        let change = document
+            .commit(steps, &actor, &write.context)
+            .map_err(internal(&write.collection))?;
+        if let Some(change) = &change {
+            if fresh {
+                local.changes.push((id, document.genesis.clone()));
+                self.fresh.remove(&id);
+            }
+            local.changes.push((id, change.clone()));
+        }
+        Ok(change)
+    }
+
+    fn declare_if_new(&mut self, write: &Write, local: &mut LocalWrite) -> Result<(), WriteError> {
+        let declared = self
+            .collections
+            .get(&write.collection)
+            .is_some_and(|collection| !collection.partitions.is_empty());
+        if declared {
+            return Ok(());
+        }
+        let schema = CollectionSchema::new().partitions(DEFAULT_PARTITIONS);
+        self.declare(write, &schema, local)
+    }
+
+    fn declare(
+        &mut self,
+        write: &Write,
+        schema: &CollectionSchema,
+        local: &mut LocalWrite,
+    ) -> Result<(), WriteError> {
+        let mut schema = schema.clone();
+        let known = self.collections.get(&write.collection);
+        if known.is_none_or(|collection| collection.partitions.is_empty()) {
+            schema.partitions.get_or_insert(DEFAULT_PARTITIONS);
+        }
+        if let Some(found) = schema.partitions
+            && !(1..=MAX_PARTITIONS).contains(&found)
+        {
+            return Err(WriteError::Partitions { found });
+        }
+        let name = &write.collection;
+        let declaration = Collection::declaration(&schema);
+        let views = [View::now(&self.root.doc)];
+        let found = crate::database::find(&views, name, Default::default());
+        let mut plan = Plan::new(&views, &self.actor);
+        plan.patch(&found.sources, &as_patch(declaration))?;
+        let bucket = bucket_object(Placement::of(name).bucket());
+        let created = plan
+            .take_created()
+            .map(|map| Step::Put(bucket, name.clone(), map));
+        let steps = plan.steps.into_iter().map(|(_, step)| step).chain(created);
+        let steps: Vec<_> = steps.collect();
+        self.commit(self.id.root(), steps, write, local)?;
+        let changed = self.refresh_catalog();
+        self.catalog_events(changed, &mut local.events);
+        Ok(())
+    }
+
+    fn fit_record(&self, collection: &str, record: &Record) -> Result<Record, WriteError> {
+        record
+            .iter()
+            .map(|(name, value)| {
+                let value = self.fit_value(collection, name, value.clone())?;
+                Ok((name.clone(), value))
+            })
+            .collect()
+    }
+
+    fn fit_patch(&self, collection: &str, patch: &Patch) -> Result<Patch, WriteError> {
+        patch
+            .iter()
+            .map(|(name, edit)| {
+                let edit = match edit {
+                    Edit::Set(value) => {
+                        Edit::Set(self.fit_value(collection, name, value.clone())?)
+                    }
+                    edit => edit.clone(),
+                };
+                Ok((name.clone(), edit))
+            })
+            .collect()
+    }
+
+    fn fit_value(&self, collection: &str, name: &str, value: Value) -> Result<Value, WriteError> {
+        let declared = self
+            .collections
+            .get(collection)
+            .and_then(|collection| collection.fields.get(name));
+        let Some(declared) = declared else {
+            return Ok(value);
+        };
+        declared
+            .fit(value)
+            .map_err(|value| WriteError::TypeMismatch {
+                field: name.to_owned(),
+                declared: declared.name().to_owned(),
+                found: value.kind(),
+            })
+    }
+}
+
+/// What to do with one record.
+#[derive(Clone, Copy)]
+enum Action<'a> {
+    Put(&'a Record),
+    Patch(&'a Patch),
+    Delete,
+}
+
+impl Action<'_> {
+    /// Fills the plan; gives whether the record has to be created even if it has no field.
+    fn plan(
+        self,
+        plan: &mut Plan<'_>,
+        found: &Found,
+        collection: &str,
+        key: &str,
+    ) -> Result<bool, WriteError> {
+        let sources = &found.sources;
+        if found.record.is_none() && !matches!(self, Self::Put(_)) {
+            return Err(WriteError::NotFound {
+                collection: collection.to_owned(),
+                key: key.to_owned(),
+            });
+        }
+        match self {
+            Self::Put(record) if found.record.is_none() => {
+                // Also clears the delete marker, which is not among the record's fields.
+                plan.recreate(sources, record);
+                return Ok(sources.is_empty());
+            }
+            Self::Put(record) => plan.replace(sources, record)?,
+            Self::Patch(patch) => plan.patch(sources, patch)?,
+            Self::Delete => {
+                plan.mark_deleted(sources);
+                return Ok(false);
+            }
+        }
+        if found.marked {
+            plan.revive(sources);
+        }
+        Ok(false)
+    }
+}
+
+/// A declaration adds to what the catalog has, so its maps are merged, not replaced.
+fn as_patch(record: Record) -> Patch {
+    record
+        .into_iter()
+        .map(|(name, value)| {
+            let edit = match value {
+                Value::Map(map) => Edit::Merge(as_patch(map)),
+                value => Edit::Set(value),
+            };
+            (name, edit)
+        })
+        .collect()
+}
+
+fn internal(key: &str) -> impl Fn(AutomergeError) -> WriteError {
+    let key = key.to_owned();
+    move |source| WriteError::Internal {
+        key: key.clone(),
+        source: Arc::new(source),
+    }
+}
