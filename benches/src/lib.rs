@@ -1,1 +1,12 @@
-//! Benchmarks of Headwater against its peers
+//! Benchmarks of the Headwater server against samod: a load generator that speaks the automerge-repo protocol as stock
+//! clients do, and checks that what it measures is also right.
+
+pub mod client;
+pub mod edits;
+pub mod fanout;
+pub mod intake;
+pub mod ledger;
+pub mod machine;
+pub mod report;
+pub mod server;
+pub mod wire;

@@ -1,0 +1,179 @@
+//! The servers under test, each a process of its own with an empty data folder.
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A kind of server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// `headwater serve`, which acknowledges what is on disk.
+    Headwater,
+    /// samod 0.16 with its file storage, which acknowledges what is in memory.
+    Samod,
+}
+
+/// Where the programs are.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// The `headwater` binary.
+    pub headwater: PathBuf,
+    /// The `samod-server` binary of this crate.
+    pub samod: PathBuf,
+    /// In which folder each server gets its temporary data folder.
+    pub data: PathBuf,
+}
+
+/// A running server. Dropping it ends the process and removes its folder.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+/// What a process has used so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// User and system time of all threads.
+    pub cpu: Duration,
+    /// Resident memory, MB (1,000,000 bytes).
+    pub resident_mb: f64,
+    /// The most it ever was.
+    pub peak_mb: f64,
+}
+
+impl Target {
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Headwater => "headwater",
+            Self::Samod => "samod 0.16",
+        }
+    }
+
+    fn command(self, programs: &Programs, listen: SocketAddr, folder: &TempDir) -> Command {
+        let (program, data) = match self {
+            Self::Headwater => (&programs.headwater, folder.path().join("data")),
+            Self::Samod => (&programs.samod, folder.path().join("data")),
+        };
+        let mut command = Command::new(program);
+        if self == Self::Headwater {
+            command
+                .arg("serve")
+                .arg("--allow-plain")
+                .arg("--lake")
+                .arg(folder.path().join("lake"));
+        }
+        command
+            .arg("--listen")
+            .arg(listen.to_string())
+            .arg("--data")
+            .arg(data);
+        command
+    }
+}
+
+impl Server {
+    /// Starts a server on a free port and waits until it accepts connections.
+    pub fn start(target: Target, programs: &Programs) -> Result<Self> {
+        let folder =
+            TempDir::with_prefix_in("headwater-bench-", &programs.data).with_context(|| {
+                format!(
+                    "{} must be a folder that can be written",
+                    programs.data.display()
+                )
+            })?;
+        let address = free_address()?;
+        let log = File::create(folder.path().join("log"))?;
+        let mut command = target.command(programs, address, &folder);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| {
+                format!("cannot start {command:?}; build it first, or say where it is")
+            })?;
+        let mut server = Self {
+            child,
+            address,
+            folder,
+        };
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    /// Where stock automerge-repo clients connect.
+    pub fn url(&self) -> String {
+        format!("ws://{}/", self.address)
+    }
+
+    /// What the process has used so far; nothing once it has ended, or where there is no `/proc`.
+    pub fn usage(&self) -> Option<Usage> {
+        usage_of(self.child.id())
+    }
+
+    /// What the server wrote to its log, its last lines.
+    pub fn log(&self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(5)..].join("\n")
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let limit = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(self.address).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!(
+                    "the server ended with {status} before it listened; it said:\n{}",
+                    self.log()
+                );
+            }
+            if Instant::now() > limit {
+                bail!(
+                    "the server does not listen on {} after 20 s; it said:\n{}",
+                    self.address,
+                    self.log()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+fn usage_of(process: u32) -> Option<Usage> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name may hold spaces, so the fields are counted from the parenthesis that ends it; they are the 14th and 15th.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let megabytes = |name: &str| -> Option<f64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.split_whitespace().next()?.parse::<f64>().ok()? * 1024.0 / 1e6)
+    };
+    Some(Usage {
+        // Linux counts them in hundredths of a second for every program, whatever its own tick is.
+        cpu: Duration::from_millis(ticks * 10),
+        resident_mb: megabytes("VmRSS:")?,
+        peak_mb: megabytes("VmHWM:")?,
+    })
+}
