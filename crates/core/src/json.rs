@@ -8,6 +8,7 @@
 use crate::value::{MAX_DEPTH, Record, Value};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::value::RawValue;
 use std::fmt::Write as _;
 
 /// Why a JSON value is not a Headwater value.
@@ -37,6 +38,21 @@ pub enum JsonError {
         tag: String,
         /// What it takes.
         expected: &'static str,
+    },
+    /// A number that neither a 64-bit integer nor a double holds.
+    #[error(
+        "the number {number} is outside what can be stored exactly: integers have 64 bits; write it as a string, \
+         or with a point or an exponent if the nearest double will do"
+    )]
+    NumberOutOfRange {
+        /// The number as found, shortened.
+        number: String,
+    },
+    /// One name twice in one object.
+    #[error("the name {name:?} stands twice in one object; keep one of them")]
+    DuplicateName {
+        /// The name as found.
+        name: String,
     },
     /// Lists and maps nested deeper than [`MAX_DEPTH`].
     #[error("nested deeper than {MAX_DEPTH} levels; flatten the record")]
@@ -138,7 +154,12 @@ fn write_map(out: &mut String, fields: &Record) {
 
 /// Reads a record from parsed JSON.
 pub fn record_from_json(json: &serde_json::Value) -> Result<Record, JsonError> {
-    match value_from_json(json)? {
+    record_from_str(&json.to_string())
+}
+
+/// Reads a record from JSON text, exactly: see [`value_from_str`].
+pub fn record_from_str(text: &str) -> Result<Record, JsonError> {
+    match read_text(text, 0)? {
         Value::Map(record) => Ok(record),
         other => Err(JsonError::NotAnObject {
             found: other.kind(),
@@ -146,98 +167,144 @@ pub fn record_from_json(json: &serde_json::Value) -> Result<Record, JsonError> {
     }
 }
 
-/// Reads a record from JSON text.
-pub fn record_from_str(text: &str) -> Result<Record, JsonError> {
-    let json: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| JsonError::Syntax(error.to_string()))?;
-    record_from_json(&json)
-}
-
-/// Reads a value from parsed JSON. Integers stay integers (exact up to 64 bits), everything else with a point or an
-/// exponent is a double.
+/// Reads a value from parsed JSON.
 pub fn value_from_json(json: &serde_json::Value) -> Result<Value, JsonError> {
-    read_value(json, 0)
+    value_from_str(&json.to_string())
 }
 
-fn read_value(json: &serde_json::Value, depth: usize) -> Result<Value, JsonError> {
-    use serde_json::Value as Json;
-    if depth > MAX_DEPTH {
-        return Err(JsonError::TooDeep);
-    }
-    Ok(match json {
-        Json::Null => Value::Null,
-        Json::Bool(b) => Value::Bool(*b),
-        Json::Number(n) => match (n.as_i64(), n.as_u64()) {
-            (Some(n), _) => Value::Int(n),
-            (None, Some(n)) => Value::Uint(n),
-            (None, None) => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
-        },
-        Json::String(s) => Value::String(s.clone()),
-        Json::Array(items) => Value::List(
-            items
-                .iter()
-                .map(|item| read_value(item, depth + 1))
-                .collect::<Result<_, _>>()?,
-        ),
-        Json::Object(fields) => return read_object(fields, depth),
+/// Reads a value from JSON text. A number without point and exponent is an integer and exact, or an error outside 64
+/// bits; every other number is the nearest double, or an error beyond the largest one. A name that an object holds
+/// twice is an error, since one of its values would vanish.
+pub fn value_from_str(text: &str) -> Result<Value, JsonError> {
+    read_text(text, 1)
+}
+
+// Through `RawValue`, because serde_json's own tree rounds large integers to doubles and keeps the last of two equal
+// names. Each level is scanned once more than the one above it, which MAX_DEPTH bounds.
+fn read_text(text: &str, depth: usize) -> Result<Value, JsonError> {
+    let raw: &RawValue = serde_json::from_str(text).map_err(syntax)?;
+    read_raw(raw, depth)
+}
+
+fn read_raw(raw: &RawValue, depth: usize) -> Result<Value, JsonError> {
+    let text = raw.get();
+    Ok(match text.as_bytes().first() {
+        Some(b'n') => Value::Null,
+        Some(b't') => Value::Bool(true),
+        Some(b'f') => Value::Bool(false),
+        Some(b'"') => Value::String(serde_json::from_str(text).map_err(syntax)?),
+        Some(b'[' | b'{') if depth > MAX_DEPTH => return Err(JsonError::TooDeep),
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).map_err(syntax)?;
+            let items = items.into_iter().map(|item| read_raw(item, depth + 1));
+            Value::List(items.collect::<Result<_, _>>()?)
+        }
+        Some(b'{') => {
+            let Fields(fields) = serde_json::from_str(text).map_err(syntax)?;
+            let fields = fields
+                .into_iter()
+                .map(|(name, raw)| Ok((name, read_raw(raw, depth + 1)?)));
+            return object(fields.collect::<Result<_, _>>()?);
+        }
+        _ => return read_number(text),
     })
 }
 
-fn read_object(
-    fields: &serde_json::Map<String, serde_json::Value>,
-    depth: usize,
-) -> Result<Value, JsonError> {
-    if let (1, Some((tag, content))) = (fields.len(), fields.iter().next())
+fn read_number(text: &str) -> Result<Value, JsonError> {
+    let out_of_range = || JsonError::NumberOutOfRange {
+        // Long enough to recognise it; a number may be as long as the file.
+        number: text.chars().take(40).collect(),
+    };
+    if text.contains(['.', 'e', 'E']) {
+        return match text.parse::<f64>() {
+            Ok(float) if float.is_finite() => Ok(Value::Float(float)),
+            _ => Err(out_of_range()),
+        };
+    }
+    if text == "-0" {
+        return Ok(Value::Float(-0.0));
+    }
+    text.parse()
+        .map(Value::Int)
+        .or_else(|_| text.parse().map(Value::Uint))
+        .map_err(|_| out_of_range())
+}
+
+fn syntax(error: serde_json::Error) -> JsonError {
+    JsonError::Syntax(error.to_string())
+}
+
+/// An object's fields in the order of the text, equal names included.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> serde::Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Fields<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+/// The value that an object with these fields stands for: a tagged value, or a map with its names unescaped.
+pub(crate) fn object(mut fields: Vec<(String, Value)>) -> Result<Value, JsonError> {
+    if let [(tag, _)] = fields.as_slice()
         && tag.starts_with('$')
         && !tag.starts_with("$$")
+        && let Some((tag, content)) = fields.pop()
     {
-        return read_tagged(tag, content);
+        return tagged(tag, content);
     }
     let mut record = Record::new();
     for (name, value) in fields {
         let name = match name.strip_prefix('$') {
-            Some(rest) if rest.starts_with('$') => rest,
-            Some(_) => {
-                return Err(JsonError::ReservedName { name: name.clone() });
-            }
+            Some(rest) if rest.starts_with('$') => rest.to_owned(),
+            Some(_) => return Err(JsonError::ReservedName { name }),
             None => name,
         };
-        record.insert(name.to_owned(), read_value(value, depth + 1)?);
+        if record.contains_key(&name) {
+            return Err(JsonError::DuplicateName { name });
+        }
+        record.insert(name, value);
     }
     Ok(Value::Map(record))
 }
 
-fn read_tagged(tag: &str, content: &serde_json::Value) -> Result<Value, JsonError> {
-    let bad = |expected| JsonError::BadTag {
-        tag: tag.to_owned(),
-        expected,
-    };
-    match tag {
-        "$bytes" => content
-            .as_str()
-            .and_then(|text| BASE64.decode(text).ok())
-            .map(Value::Bytes)
-            .ok_or_else(|| bad("a base64 string")),
-        "$timestamp" => content
-            .as_i64()
-            .map(Value::Timestamp)
-            .ok_or_else(|| bad("milliseconds since 1970 as an integer")),
-        "$counter" => content
-            .as_i64()
-            .map(Value::Counter)
-            .ok_or_else(|| bad("an integer")),
-        "$text" => content
-            .as_str()
-            .map(|text| Value::Text(text.to_owned()))
-            .ok_or_else(|| bad("a string")),
-        "$float" => match content.as_str() {
-            Some("NaN") => Ok(Value::Float(f64::NAN)),
-            Some("Infinity") => Ok(Value::Float(f64::INFINITY)),
-            Some("-Infinity") => Ok(Value::Float(f64::NEG_INFINITY)),
-            _ => Err(bad("\"NaN\", \"Infinity\" or \"-Infinity\"")),
+fn tagged(tag: String, content: Value) -> Result<Value, JsonError> {
+    let expected = match (tag.as_str(), content) {
+        ("$timestamp", Value::Int(ms)) => return Ok(Value::Timestamp(ms)),
+        ("$counter", Value::Int(n)) => return Ok(Value::Counter(n)),
+        ("$text", Value::String(text)) => return Ok(Value::Text(text)),
+        ("$bytes", Value::String(text)) => match BASE64.decode(text) {
+            Ok(bytes) => return Ok(Value::Bytes(bytes)),
+            Err(_) => "a base64 string",
         },
-        _ => Err(JsonError::ReservedName {
-            name: tag.to_owned(),
-        }),
-    }
+        ("$float", Value::String(name)) => match name.as_str() {
+            "NaN" => return Ok(Value::Float(f64::NAN)),
+            "Infinity" => return Ok(Value::Float(f64::INFINITY)),
+            "-Infinity" => return Ok(Value::Float(f64::NEG_INFINITY)),
+            _ => "\"NaN\", \"Infinity\" or \"-Infinity\"",
+        },
+        ("$timestamp", _) => "milliseconds since 1970 as a 64-bit integer",
+        ("$counter", _) => "a 64-bit integer",
+        ("$text", _) => "a string",
+        ("$bytes", _) => "a base64 string",
+        ("$float", _) => "\"NaN\", \"Infinity\" or \"-Infinity\"",
+        _ => return Err(JsonError::ReservedName { name: tag }),
+    };
+    Err(JsonError::BadTag { tag, expected })
 }
