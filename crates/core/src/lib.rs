@@ -18,6 +18,7 @@ mod read;
 mod receive;
 mod tombstone;
 mod touched;
+pub mod typed;
 pub mod value;
 mod write;
 
