@@ -4,5 +4,7 @@
 
 pub mod backoff;
 pub mod connection;
+pub mod engine;
 pub mod frame;
 pub mod message;
+pub mod plain;

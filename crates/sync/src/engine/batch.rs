@@ -1,0 +1,303 @@
+//! Batches: what is applied together, made durable together and then told to peers.
+
+use super::queue::{Job, Message, Turn};
+use super::{
+    BatchId, ConnectionId, Engine, Output, PersistChunk, Refusal, Replica, WriteError, WriteId,
+};
+use automerge::{Change, ChangeHash, ReadDoc};
+use bytes::{BufMut, BytesMut};
+use headwater_core::DocumentId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many local writes a batch takes.
+const MAX_WRITES: usize = 256;
+
+/// How many bytes of peers' changes a batch takes, unless a single chunk is larger.
+const MAX_BYTES: usize = 4 << 20;
+
+/// Changes of a batch times operations that their document holds. automerge needs a few bytes for each such pair while it
+/// applies changes, so this keeps a batch within some hundred megabytes.
+const MAX_PAIRS: u64 = 40_000_000;
+
+/// The bounds of how many changes a batch takes to one document, whatever its size.
+const CHANGES: std::ops::RangeInclusive<u64> = 64..=16_384;
+
+/// What was applied and is being made durable.
+pub(super) struct Batch<R: Replica> {
+    pub(super) id: BatchId,
+    pub(super) changes: BTreeMap<DocumentId, Vec<Change>>,
+    pub(super) turns: BTreeMap<(DocumentId, ConnectionId), Turn>,
+    written: Vec<(WriteId, R::Written)>,
+    events: Vec<R::Event>,
+    /// Headwater peers that connected meanwhile and have been told nothing.
+    pub(super) newcomers: Vec<ConnectionId>,
+    /// Bytes that each connection waits to have room for again.
+    sizes: Vec<(ConnectionId, usize)>,
+}
+
+impl<R: Replica> std::fmt::Debug for Batch<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch")
+            .field("id", &self.id)
+            .field("documents", &self.changes.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Replica> Engine<R> {
+    /// Makes batches of what waits until one has to be made durable.
+    pub(super) fn start_batches(&mut self) {
+        while !self.failed && self.in_flight.is_none() && !self.queue.is_empty() {
+            let batch = self.apply_next();
+            if batch.changes.is_empty() {
+                self.complete(batch);
+                continue;
+            }
+            let chunks = batch
+                .changes
+                .iter()
+                .map(|(id, changes)| persist(*id, changes));
+            self.outputs.push_back(Output::Persist {
+                batch: batch.id,
+                chunks: chunks.collect(),
+            });
+            self.in_flight = Some(batch);
+        }
+    }
+
+    /// Applies a share of what waits, in the order of arrival.
+    fn apply_next(&mut self) -> Batch<R> {
+        let id = BatchId(self.next_batch);
+        self.next_batch += 1;
+        let mut batch = Batch {
+            id,
+            changes: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            written: Vec::new(),
+            events: Vec::new(),
+            newcomers: Vec::new(),
+            sizes: Vec::new(),
+        };
+        let mut messages: BTreeMap<DocumentId, Vec<Message>> = BTreeMap::new();
+        let (mut writes, mut bytes) = (0, 0);
+        let mut counts = BTreeMap::new();
+        while writes < MAX_WRITES
+            && bytes < MAX_BYTES
+            && let Some(job) = self.queue.pop_front()
+        {
+            match job {
+                Job::Write(id, write) => {
+                    writes += 1;
+                    self.apply_write(&mut batch, id, write);
+                }
+                Job::Message(mut message) => {
+                    // The connection may be gone, or have been told that the document is not taken.
+                    let share = self
+                        .peers
+                        .existing_share(message.connection, &message.document);
+                    if share.is_none_or(|share| share.refused) {
+                        batch.sizes.push((message.connection, message.size()));
+                        continue;
+                    }
+                    let left = counts
+                        .entry(message.document)
+                        .or_insert_with(|| self.room(&message.document));
+                    let rest = message.split_off(*left, MAX_BYTES - bytes);
+                    *left -= message.chunks.len();
+                    bytes += message.size();
+                    batch.sizes.push((message.connection, message.size()));
+                    messages.entry(message.document).or_default().push(message);
+                    if let Some(rest) = rest {
+                        self.queue.push_front(Job::Message(rest));
+                        break;
+                    }
+                }
+            }
+        }
+        for (document, messages) in messages {
+            self.apply_messages(&mut batch, document, messages);
+        }
+        batch
+    }
+
+    /// How many changes a batch may bring to a document.
+    fn room(&self, document: &DocumentId) -> usize {
+        let ops = self
+            .replica
+            .document(document)
+            .map_or(1, |document| document.stats().num_ops.max(1));
+        usize::try_from((MAX_PAIRS / ops).clamp(*CHANGES.start(), *CHANGES.end())).unwrap_or(64)
+    }
+
+    fn apply_write(&mut self, batch: &mut Batch<R>, write: WriteId, what: R::Write) {
+        match self.replica.write(what) {
+            Ok(local) => {
+                for (document, change) in local.changes {
+                    batch.changes.entry(document).or_default().push(change);
+                }
+                batch.events.extend(local.events);
+                batch.written.push((write, local.written));
+            }
+            Err(error) => self.outputs.push_back(Output::Written {
+                write,
+                result: Err(WriteError::Rejected(error)),
+            }),
+        }
+    }
+
+    /// Applies what peers sent for one document: changes all at once, whole documents one by one.
+    fn apply_messages(
+        &mut self,
+        batch: &mut Batch<R>,
+        document: DocumentId,
+        mut messages: Vec<Message>,
+    ) {
+        let exists = self.replica.document(&document).is_some();
+        if !exists && !messages.iter().any(Message::brings_beginning) {
+            // The peer takes us to have the document, as we did before storage failed. It will be told that we do not.
+            for message in &mut messages {
+                message.chunks.clear();
+            }
+        }
+        let (whole, plain): (Vec<_>, Vec<_>) = messages
+            .into_iter()
+            .partition(Message::brings_whole_document);
+        for mut message in whole {
+            match self.apply(batch, document, [&message]) {
+                Ok(changes) => {
+                    message.turn.own.extend(changes);
+                    take_turn(batch, message);
+                }
+                Err(refusal) => self.refuse(message.connection, document, refusal.message),
+            }
+        }
+        if self.apply(batch, document, &plain).is_ok() {
+            plain
+                .into_iter()
+                .for_each(|message| take_turn(batch, message));
+            return;
+        }
+        // One of them is at fault; the others must not suffer for it.
+        for message in plain {
+            match self.apply(batch, document, [&message]) {
+                Ok(_) => take_turn(batch, message),
+                Err(refusal) => self.refuse(message.connection, document, refusal.message),
+            }
+        }
+    }
+
+    /// Applies the chunks of `messages` and returns the hashes of the changes that were new.
+    fn apply<'m>(
+        &mut self,
+        batch: &mut Batch<R>,
+        document: DocumentId,
+        messages: impl IntoIterator<Item = &'m Message>,
+    ) -> Result<Vec<ChangeHash>, Refusal> {
+        let chunks: Vec<&[u8]> = messages
+            .into_iter()
+            .flat_map(|message| message.chunks.iter().map(|chunk| &*chunk.bytes))
+            .collect();
+        if chunks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let applied = self.replica.apply(document, &chunks)?;
+        let hashes = applied.changes.iter().map(Change::hash).collect();
+        if !applied.changes.is_empty() {
+            batch
+                .changes
+                .entry(document)
+                .or_default()
+                .extend(applied.changes);
+        }
+        batch.events.extend(applied.events);
+        Ok(hashes)
+    }
+
+    /// Tells everyone what became durable.
+    pub(super) fn complete(&mut self, batch: Batch<R>) {
+        for (write, written) in batch.written {
+            self.outputs.push_back(Output::Written {
+                write,
+                result: Ok(written),
+            });
+        }
+        if !batch.events.is_empty() {
+            self.outputs.push_back(Output::Events(batch.events));
+        }
+        for document in batch.changes.keys() {
+            self.answers.forget(document);
+        }
+        for connection in batch.newcomers {
+            self.announce_all(connection, false);
+        }
+        let mut told = BTreeSet::new();
+        for (document, changes) in &batch.changes {
+            self.fan_out(*document, changes, &batch.turns, &mut told);
+        }
+        for ((document, connection), turn) in &batch.turns {
+            let told = told.contains(&(*document, *connection));
+            self.answer(*connection, *document, turn, told);
+        }
+        self.release(&batch.sizes);
+    }
+
+    /// Gives up on a batch that could not be made durable.
+    pub(super) fn fail(&mut self, batch: Batch<R>, message: &str) {
+        self.failed = true;
+        for (write, _) in batch.written {
+            self.outputs.push_back(Output::Written {
+                write,
+                result: Err(WriteError::NotDurable(message.to_owned())),
+            });
+        }
+        self.release(&batch.sizes);
+        // Peers will be asked for what they sent, and writes that were not applied can wait.
+        let mut dropped = Vec::new();
+        self.queue.retain(|job| match job {
+            Job::Write(..) => true,
+            Job::Message(message) => {
+                dropped.push((message.connection, message.size()));
+                false
+            }
+        });
+        self.release(&dropped);
+    }
+
+    /// Lets connections be read again whose messages have left the queue.
+    fn release(&mut self, sizes: &[(ConnectionId, usize)]) {
+        for (connection, size) in sizes {
+            let Some(connected) = self.peers.get_mut(*connection) else {
+                continue;
+            };
+            connected.backlog = connected.backlog.saturating_sub(*size);
+            if connected.paused && connected.backlog <= self.config.backlog / 2 {
+                connected.paused = false;
+                self.outputs.push_back(Output::Resume {
+                    connection: *connection,
+                });
+            }
+        }
+    }
+}
+
+fn take_turn<R: Replica>(batch: &mut Batch<R>, message: Message) {
+    let key = (message.document, message.connection);
+    if message.unfinished {
+        // The rest of the message will say what the peer has.
+        return;
+    }
+    batch.turns.entry(key).or_default().extend(message.turn);
+}
+
+fn persist(document: DocumentId, changes: &[Change]) -> PersistChunk {
+    let size = changes.iter().map(|change| change.raw_bytes().len()).sum();
+    let mut bytes = BytesMut::with_capacity(size);
+    for change in changes {
+        bytes.put_slice(change.raw_bytes());
+    }
+    PersistChunk {
+        document,
+        hash: changes.last().map_or(ChangeHash([0; 32]), Change::hash),
+        bytes: bytes.freeze(),
+    }
+}

@@ -1,0 +1,125 @@
+//! Documents of plain automerge-repo clients: any automerge document is taken, and nothing is known of what is in it.
+
+use crate::engine::has_change;
+use crate::engine::{Applied, LocalWrite, Refusal, Replica};
+use automerge::{Automerge, AutomergeError, Change};
+use headwater_core::DocumentId;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+/// Plain documents in memory. They are written by peers only.
+#[derive(Debug, Default)]
+pub struct PlainDocuments {
+    documents: BTreeMap<DocumentId, Automerge>,
+}
+
+/// A document has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DocumentChanged {
+    /// Which.
+    pub document: DocumentId,
+}
+
+impl PlainDocuments {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a document from storage: its chunks one after the other, in any order.
+    ///
+    /// # Errors
+    /// If they are not a document. Nothing is added then.
+    pub fn load(&mut self, id: DocumentId, chunks: &[&[u8]]) -> Result<(), AutomergeError> {
+        let mut document = self.documents.get(&id).cloned().unwrap_or_default();
+        for chunk in chunks {
+            document.load_incremental(chunk)?;
+        }
+        self.documents.insert(id, document);
+        Ok(())
+    }
+}
+
+impl Replica for PlainDocuments {
+    type Write = Infallible;
+    type Written = Infallible;
+    type Error = Infallible;
+    type Event = DocumentChanged;
+
+    fn documents(&self) -> Vec<DocumentId> {
+        self.documents.keys().copied().collect()
+    }
+
+    fn document(&self, id: &DocumentId) -> Option<&Automerge> {
+        self.documents.get(id)
+    }
+
+    fn apply(
+        &mut self,
+        id: DocumentId,
+        chunks: &[&[u8]],
+    ) -> Result<Applied<DocumentChanged>, Refusal> {
+        let changes = match self.documents.get_mut(&id) {
+            Some(document) => extend(document, chunks)?,
+            None => {
+                let mut document = Automerge::new();
+                let changes = extend(&mut document, chunks)?;
+                self.documents.insert(id, document);
+                changes
+            }
+        };
+        let changed = !changes.is_empty();
+        Ok(Applied {
+            changes,
+            events: changed
+                .then_some(DocumentChanged { document: id })
+                .into_iter()
+                .collect(),
+        })
+    }
+
+    fn write(
+        &mut self,
+        write: Infallible,
+    ) -> Result<LocalWrite<Infallible, DocumentChanged>, Infallible> {
+        match write {}
+    }
+}
+
+/// The byte of a chunk's header that tells its type, and the type of whole documents.
+const CHUNK_TYPE: usize = 8;
+const WHOLE_DOCUMENT: u8 = 0;
+
+/// Applies chunks to a document, and returns what was new.
+fn extend(document: &mut Automerge, chunks: &[&[u8]]) -> Result<Vec<Change>, Refusal> {
+    let before = document.get_heads();
+    let mut swapped = None;
+    let mut changes = Vec::new();
+    for chunk in chunks {
+        if chunk.get(CHUNK_TYPE) == Some(&WHOLE_DOCUMENT) {
+            let whole = Automerge::load(chunk).map_err(refusal)?;
+            // Loading is several times faster than applying each change.
+            if before.iter().all(|head| has_change(&whole, head)) {
+                swapped = Some(whole);
+            } else {
+                changes.extend(document.get_changes_added(&whole));
+            }
+        } else {
+            changes.push(Change::try_from(*chunk).map_err(refusal)?);
+        }
+    }
+    match swapped {
+        Some(mut whole) => {
+            whole.apply_changes(changes).map_err(refusal)?;
+            *document = whole;
+        }
+        None => document.apply_changes(changes).map_err(refusal)?,
+    }
+    Ok(document.get_changes(&before))
+}
+
+fn refusal(error: impl std::fmt::Display) -> Refusal {
+    Refusal {
+        message: error.to_string(),
+    }
+}
