@@ -117,10 +117,13 @@ fn catch_up(document: &Automerge, theirs: &[ChangeHash], whole: bool, limit: usi
     changes(heads, &missing, limit)
 }
 
+/// The heads of a peer, and whether it reads whole documents.
+type Question = (Vec<ChangeHash>, bool);
+
 /// Answers that are kept until their document changes, since many peers ask the same after a restart.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    kept: BTreeMap<DocumentId, BTreeMap<(Vec<ChangeHash>, bool), Vec<Bytes>>>,
+    kept: BTreeMap<DocumentId, BTreeMap<Question, Vec<Bytes>>>,
     bytes: usize,
 }
 
