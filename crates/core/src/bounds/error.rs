@@ -51,7 +51,6 @@ pub enum BoundsError {
 }
 
 impl BoundsError {
-    #[allow(dead_code)]
     pub(super) fn malformed(part: &'static str, what: &'static str) -> Self {
         Self::Malformed { part, what }
     }

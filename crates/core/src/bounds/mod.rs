@@ -7,9 +7,14 @@
 
 mod change;
 mod chunk;
+mod columns;
 mod document;
 mod error;
+mod history;
+mod ops;
 mod reader;
+mod rows;
+mod sequence;
 
 use automerge::{ActorId, ChangeHash};
 
@@ -26,14 +31,16 @@ pub struct Limits {
     pub inflated_bytes: usize,
     /// Operations in one change. Default 1,000,000.
     pub ops_per_change: u64,
-    /// Operations in all chunks together. Default 8,000,000: a document of 100,000 records holds about 1,000,000.
+    /// Operations in all chunks together. Default 4,000,000: a document of 100,000 records holds about 1,000,000.
     pub ops: u64,
-    /// Changes in all chunks together. Default 4,000,000.
+    /// Changes in all chunks together. Default 2,000,000.
     pub changes: u64,
     /// Bytes of an actor id; automerge makes 16. Default 64.
     pub actor_bytes: usize,
     /// Actors that one change or document names. Default 65,536.
     pub actors: usize,
+    /// Actors times changes of one document: automerge keeps four bytes for every sixteenth. Default 2^30 (256 MiB).
+    pub clock_cells: u64,
     /// Dependencies of one change, heads of a document, and hashes in each list of a sync message. Default 65,536.
     pub hashes: usize,
     /// Bloom filters in one sync message; automerge sends one. Default 16.
@@ -48,10 +55,11 @@ impl Default for Limits {
             message_bytes: 16 << 20,
             inflated_bytes: 64 << 20,
             ops_per_change: 1_000_000,
-            ops: 8_000_000,
-            changes: 4_000_000,
+            ops: 4_000_000,
+            changes: 2_000_000,
             actor_bytes: 64,
             actors: 1 << 16,
+            clock_cells: 1 << 30,
             hashes: 1 << 16,
             bloom_filters: 16,
             bloom_probes: 32,
