@@ -59,7 +59,7 @@ pub(super) fn check(
         ));
     }
     let ops = Rows::<u64>::new(&columns, ops::ACTION).count(limits.ops_per_change)?;
-    let last_op = start_op.checked_add(ops).unwrap_or(u64::MAX);
+    let last_op = start_op.saturating_add(ops);
     if start_op == 0 || last_op > u64::from(u32::MAX) {
         return Err(malformed(
             "its operations are numbered from zero or too high",
