@@ -1,12 +1,15 @@
 //! One WebSocket connection that behaves as a stock automerge-repo client does.
 
-use crate::wire::{self, Frame};
 use anyhow::{Context, Result, bail, ensure};
-use automerge::Automerge;
-use automerge::sync::{Message as SyncMessage, State, SyncDoc};
+use automerge::sync::{self, State, SyncDoc};
+use automerge::{Automerge, ChangeHash};
+use bytes::Bytes;
 use futures::{Sink, SinkExt, StreamExt};
+use headwater_core::DocumentId;
+use headwater_sync::frame::{Frame, PROTOCOL_VERSION, PeerId, PeerMetadata, SyncFrame};
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -21,21 +24,25 @@ pub struct Client {
 /// The peer ids of the two ends, which every frame carries.
 #[derive(Debug, Clone)]
 pub struct Address {
-    sender: String,
-    target: String,
+    sender: PeerId,
+    target: PeerId,
 }
 
+/// More than any server here sends at once.
+const FRAME_LIMIT: usize = 256 << 20;
+
 impl Address {
-    /// A frame that carries `message` about `document`.
-    pub fn sync(&self, kind: &str, document: &str, message: SyncMessage) -> Result<Message> {
-        let frame = wire::sync(
-            kind,
-            &self.sender,
-            &self.target,
+    /// A frame that carries the sync message `data` about `document`. With `request` its sender lacks the document.
+    pub fn sync(&self, request: bool, document: DocumentId, data: Vec<u8>) -> Message {
+        let frame = SyncFrame {
+            request,
+            sender: self.sender.clone(),
+            target: self.target.clone(),
             document,
-            &message.encode(),
-        )?;
-        Ok(Message::Binary(frame.into()))
+            database: None,
+            data: data.into(),
+        };
+        Message::Binary(Frame::Sync(frame).encode())
     }
 }
 
@@ -55,20 +62,28 @@ impl Client {
         let (socket, _) =
             tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await?;
         let address = Address {
-            sender: name.to_owned(),
-            target: String::new(),
+            sender: PeerId::new(name),
+            target: PeerId::new(""),
+        };
+        let join = Frame::Join {
+            sender: address.sender.clone(),
+            metadata: PeerMetadata {
+                is_ephemeral: true,
+                ..PeerMetadata::default()
+            },
+            versions: vec![PROTOCOL_VERSION.to_owned()],
         };
         let mut client = Self { socket, address };
-        client
-            .send(Message::Binary(wire::join(name)?.into()))
-            .await?;
+        client.send(Message::Binary(join.encode())).await?;
         loop {
             match client.next().await? {
-                Frame::Peer(server) => {
-                    client.address.target = server;
+                Frame::Peer { sender, .. } => {
+                    client.address.target = sender;
                     return Ok(client);
                 }
-                Frame::Error(message) => bail!("the server refused the handshake: {message}"),
+                Frame::Error { message, .. } => {
+                    bail!("the server refused the handshake: {message}")
+                }
                 _ => {}
             }
         }
@@ -84,9 +99,9 @@ impl Client {
         Ok(self.socket.send(message).await?)
     }
 
-    /// Sends a sync message about `document`.
-    pub async fn send_sync(&mut self, document: &str, message: SyncMessage) -> Result<()> {
-        let message = self.address.sync("sync", document, message)?;
+    /// Sends the sync message `data` about `document`.
+    pub async fn send_sync(&mut self, document: DocumentId, data: Vec<u8>) -> Result<()> {
+        let message = self.address.sync(false, document, data);
         self.send(message).await
     }
 
@@ -113,7 +128,7 @@ impl Client {
     }
 
     /// Waits for the next sync message about `document`; frames about other documents are passed over.
-    pub async fn next_sync(&mut self, document: &str) -> Result<Vec<u8>> {
+    pub async fn next_sync(&mut self, document: DocumentId) -> Result<Bytes> {
         loop {
             if let Some(data) = about(self.next().await?, document)? {
                 return Ok(data);
@@ -122,32 +137,58 @@ impl Client {
     }
 
     /// Runs automerge's own sync of `document` until both ends have the same heads.
-    ///
-    /// A client without the document asks for it by `request`.
     pub async fn synchronise(
         &mut self,
-        document: &str,
+        document: DocumentId,
         content: &mut Automerge,
         state: &mut State,
     ) -> Result<()> {
-        let mut kind = if content.is_empty() {
-            "request"
-        } else {
-            "sync"
-        };
         loop {
-            if let Some(message) = content.generate_sync_message(state) {
-                let message = self.address.sync(kind, document, message)?;
-                self.send(message).await?;
-                kind = "sync";
-            }
+            self.say(document, content, state).await?;
             let heads = content.get_heads();
             if !heads.is_empty() && state.their_heads.as_ref() == Some(&heads) {
                 return Ok(());
             }
             let data = self.next_sync(document).await?;
-            content.receive_sync_message(state, SyncMessage::decode(&data)?)?;
+            content.receive_sync_message(state, sync::Message::decode(&data)?)?;
         }
+    }
+
+    /// Syncs until the message arrives that brings `content` to `heads`. Returns it with the time of its arrival: applying
+    /// it is the caller's, because that would take longer than what is measured.
+    pub async fn await_changes(
+        &mut self,
+        document: DocumentId,
+        content: &mut Automerge,
+        state: &mut State,
+        heads: &[ChangeHash],
+    ) -> Result<(Instant, sync::Message)> {
+        loop {
+            self.say(document, content, state).await?;
+            let data = self.next_sync(document).await?;
+            let arrived = Instant::now();
+            let message = sync::Message::decode(&data)?;
+            if message.heads == heads && !message.changes.is_empty() {
+                return Ok((arrived, message));
+            }
+            content.receive_sync_message(state, message)?;
+        }
+    }
+
+    /// Sends what automerge has to say, by `request` if the document is not here yet.
+    async fn say(
+        &mut self,
+        document: DocumentId,
+        content: &Automerge,
+        state: &mut State,
+    ) -> Result<()> {
+        let Some(message) = content.generate_sync_message(state) else {
+            return Ok(());
+        };
+        let message = self
+            .address
+            .sync(content.is_empty(), document, message.encode());
+        self.send(message).await
     }
 
     /// Splits the connection for a task that writes and one that reads.
@@ -162,7 +203,7 @@ pub struct Incoming(futures::stream::SplitStream<WebSocketStream<TcpStream>>);
 
 impl Incoming {
     /// Waits for the next sync message about `document`.
-    pub async fn next_sync(&mut self, document: &str) -> Result<Vec<u8>> {
+    pub async fn next_sync(&mut self, document: DocumentId) -> Result<Bytes> {
         loop {
             if let Some(frame) = read(self.0.next().await)?
                 && let Some(data) = about(frame, document)?
@@ -174,20 +215,20 @@ impl Incoming {
 }
 
 /// A frame's sync message if it concerns `document`.
-pub fn about(frame: Frame, document: &str) -> Result<Option<Vec<u8>>> {
+pub fn about(frame: Frame, document: DocumentId) -> Result<Option<Bytes>> {
     match frame {
-        Frame::Sync { document: id, data } if id == document => Ok(Some(data)),
-        Frame::Unavailable(id) if id == document => {
+        Frame::Sync(frame) if frame.document == document => Ok(Some(frame.data)),
+        Frame::Unavailable { document: id, .. } if id == document => {
             bail!("the server says that it does not have the document {id}")
         }
-        Frame::Error(message) => bail!("the server gave up: {message}"),
+        Frame::Error { message, .. } => bail!("the server gave up: {message}"),
         _ => Ok(None),
     }
 }
 
 fn read(item: Option<Result<Message, Error>>) -> Result<Option<Frame>> {
     match item.context("the server closed the connection")?? {
-        Message::Binary(bytes) => Frame::decode(&bytes).map(Some),
+        Message::Binary(bytes) => Ok(Some(Frame::decode(&bytes, FRAME_LIMIT)?)),
         Message::Close(reason) => bail!("the server closed the connection: {reason:?}"),
         message => {
             ensure!(!message.is_text(), "the server sent a text frame");

@@ -5,8 +5,7 @@
 
 use anyhow::{Context, Result};
 use automerge::{
-    ActorId, AutoCommit, Automerge, Change, ChangeHash, ObjType, ROOT, ReadDoc,
-    transaction::Transactable,
+    ActorId, AutoCommit, Automerge, ChangeHash, ObjType, ROOT, ReadDoc, transaction::Transactable,
 };
 use std::collections::HashMap;
 
@@ -145,11 +144,6 @@ pub fn work_offline(document: &mut Automerge, count: usize) -> Result<()> {
         commit(document, |tx| tx.put(&record, "value", number as i64))?;
     }
     Ok(())
-}
-
-/// The changes that `document` has and the document with `heads` has not.
-pub fn changes_since(document: &Automerge, heads: &[ChangeHash]) -> Vec<Change> {
-    document.get_changes(heads)
 }
 
 fn key(record: usize) -> String {

@@ -5,11 +5,12 @@ use crate::edits::Edits;
 use crate::intake::{Decoder, Receipt};
 use crate::ledger::Ledger;
 use crate::server::Usage;
-use crate::wire;
 use anyhow::{Context, Result};
-use automerge::sync::State;
+use automerge::sync::{MessageVersion, State};
 use automerge::{Automerge, sync};
 use futures::{Sink, SinkExt, future::try_join_all};
+use headwater_core::DocumentId;
+use headwater_sync::message::SyncMessage;
 use serde::Serialize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -79,12 +80,12 @@ pub async fn run(
     let mut writer = Client::connect(url, "bench-writer").await?;
     let mut content = edits.base().clone();
     let mut state = State::new();
-    let set_up = writer.synchronise(&document, &mut content, &mut state);
+    let set_up = writer.synchronise(document, &mut content, &mut state);
     within(case.limit, set_up)
         .await
         .context("the server did not take the document")?;
     let connected =
-        try_join_all((0..case.readers).map(|number| connect_reader(url, &document, edits, number)));
+        try_join_all((0..case.readers).map(|number| connect_reader(url, document, edits, number)));
     let readers = within(case.limit, connected)
         .await
         .context("the readers did not get the document")?;
@@ -98,7 +99,7 @@ pub async fn run(
         receipts.push(receipt.clone());
         tasks.spawn(read(
             client,
-            document.clone(),
+            document,
             edits.clone(),
             decoder.clone(),
             ledger.clone(),
@@ -109,12 +110,12 @@ pub async fn run(
     let (sink, incoming) = writer.split();
     tasks.spawn(follow_heads(
         incoming,
-        document.clone(),
+        document,
         edits.clone(),
         ledger.clone(),
     ));
     let deadline = Instant::now() + case.duration;
-    let written = write(sink, &address, &document, edits, &ledger, deadline).await;
+    let written = write(sink, &address, document, edits, &ledger, deadline).await;
     ledger.settle(case.stall, Instant::now() + case.limit).await;
     let after = usage();
     tasks.shutdown().await;
@@ -139,7 +140,7 @@ pub async fn run(
             outcome.sent - ledger.acknowledged_count()
         ));
     }
-    if let Err(error) = check_server(url, &document, edits, outcome.sent, case.stall).await {
+    if let Err(error) = check_server(url, document, edits, outcome.sent, case.stall).await {
         outcome
             .problems
             .push(format!("a client that joined at the end: {error:#}"));
@@ -148,10 +149,10 @@ pub async fn run(
 }
 
 /// A fresh document id in bs58check.
-pub fn document_id() -> Result<String> {
+pub fn document_id() -> Result<DocumentId> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
-    Ok(headwater_core::DocumentId::from_bytes(bytes).to_string())
+    Ok(DocumentId::from_bytes(bytes))
 }
 
 /// Bounds `work` by `limit`.
@@ -161,7 +162,12 @@ pub async fn within<T>(limit: Duration, work: impl Future<Output = Result<T>>) -
         .with_context(|| format!("not done in {} s", limit.as_secs_f64()))?
 }
 
-async fn connect_reader(url: &str, document: &str, edits: &Edits, number: usize) -> Result<Reader> {
+async fn connect_reader(
+    url: &str,
+    document: DocumentId,
+    edits: &Edits,
+    number: usize,
+) -> Result<Reader> {
     let mut client = Client::connect(url, &format!("bench-reader-{number}")).await?;
     let mut content = Automerge::new();
     client
@@ -174,7 +180,7 @@ async fn connect_reader(url: &str, document: &str, edits: &Edits, number: usize)
 async fn write(
     mut sink: impl Sink<Message, Error = tungstenite::Error> + Unpin,
     address: &Address,
-    document: &str,
+    document: DocumentId,
     edits: &Edits,
     ledger: &Ledger,
     deadline: Instant,
@@ -194,12 +200,9 @@ async fn write(
         if Instant::now() >= deadline {
             break;
         }
-        let message = wire::message(
-            edits.heads(number + 1),
-            Vec::new(),
-            vec![edits.chunk(number).to_vec()],
-        );
-        let message = address.sync("sync", document, message)?;
+        let chunk = vec![edits.chunk(number)];
+        let message = SyncMessage::new(MessageVersion::V1, edits.heads(number + 1), chunk);
+        let message = address.sync(false, document, message.encode());
         ledger.sent(number);
         sink.feed(message).await?;
     }
@@ -210,11 +213,11 @@ async fn write(
 /// say than its last edit.
 async fn follow_heads(
     mut incoming: Incoming,
-    document: String,
+    document: DocumentId,
     edits: Arc<Edits>,
     ledger: Arc<Ledger>,
 ) {
-    while let Ok(data) = incoming.next_sync(&document).await {
+    while let Ok(data) = incoming.next_sync(document).await {
         let Ok(message) = sync::Message::decode(&data) else {
             return;
         };
@@ -231,7 +234,7 @@ async fn follow_heads(
 
 async fn read(
     mut client: Client,
-    document: String,
+    document: DocumentId,
     edits: Arc<Edits>,
     decoder: Arc<Decoder>,
     ledger: Arc<Ledger>,
@@ -239,7 +242,7 @@ async fn read(
 ) {
     loop {
         if let Err(error) =
-            read_one(&mut client, &document, &edits, &decoder, &ledger, &receipt).await
+            read_one(&mut client, document, &edits, &decoder, &ledger, &receipt).await
         {
             receipt.lock().expect("no reader panics").failure = Some(format!("{error:#}"));
             return;
@@ -250,7 +253,7 @@ async fn read(
 /// Reads what has arrived and acknowledges it once, as a client does that debounces its answers.
 async fn read_one(
     client: &mut Client,
-    document: &str,
+    document: DocumentId,
     edits: &Edits,
     decoder: &Decoder,
     ledger: &Ledger,
@@ -331,7 +334,7 @@ fn check(outcome: &mut Outcome, number: usize, receipt: &Receipt, edits: &Edits)
 /// Whether the server itself holds every edit: a new client syncs the document by automerge's own protocol.
 async fn check_server(
     url: &str,
-    document: &str,
+    document: DocumentId,
     edits: &Edits,
     sent: usize,
     limit: Duration,

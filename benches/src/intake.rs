@@ -1,10 +1,12 @@
 //! What a reader makes of the sync messages that it receives, and how it notices that something is missing.
 
 use crate::edits::Edits;
-use crate::wire;
-use anyhow::{Context, Result, ensure};
-use automerge::sync::Message;
-use automerge::{Automerge, Change, ChangeHash};
+use anyhow::{Result, ensure};
+use automerge::sync::MessageVersion;
+use automerge::{Automerge, ChangeHash};
+use bytes::Bytes;
+use headwater_core::bounds::{Content, Limits};
+use headwater_sync::message::SyncMessage;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -21,7 +23,7 @@ pub struct Received {
 /// more than all else that a reader does, so the results are kept for a while.
 pub struct Decoder {
     edits: Arc<Edits>,
-    recent: Mutex<HashMap<Vec<u8>, Arc<Received>>>,
+    recent: Mutex<HashMap<Bytes, Arc<Received>>>,
 }
 
 /// How many decoded messages are kept before all are dropped.
@@ -37,11 +39,11 @@ impl Decoder {
     }
 
     /// Decodes one automerge sync message.
-    pub fn decode(&self, data: Vec<u8>) -> Result<Arc<Received>> {
+    pub fn decode(&self, data: Bytes) -> Result<Arc<Received>> {
         if let Some(received) = self.recent.lock().expect("no reader panics").get(&data) {
             return Ok(received.clone());
         }
-        let received = Arc::new(self.read(Message::decode(&data)?)?);
+        let received = Arc::new(self.read(&data)?);
         let mut recent = self.recent.lock().expect("no reader panics");
         if recent.len() >= RECENT {
             recent.clear();
@@ -50,59 +52,34 @@ impl Decoder {
         Ok(received)
     }
 
-    fn read(&self, message: Message) -> Result<Received> {
+    fn read(&self, data: &[u8]) -> Result<Received> {
+        let (message, summary) = SyncMessage::decode(data, &Limits::default())?;
         let mut received = Received {
-            chunks: message.changes.iter().map(<[u8]>::to_vec).collect(),
             heads: message.heads,
             edits: Vec::new(),
             foreign: 0,
+            chunks: message.chunks.iter().map(|chunk| chunk.to_vec()).collect(),
         };
-        for chunks in message.changes.iter() {
-            for change in changes(chunks)? {
-                match self.edits.number(&change.hash()) {
-                    Some(number) => received.edits.push(number),
-                    None if self.edits.in_base(&change.hash()) => {}
-                    None => received.foreign += 1,
+        for chunk in summary.chunks {
+            match chunk.content {
+                Content::Change(change) => self.sort(&change.hash, &mut received),
+                Content::Document { .. } => {
+                    for change in Automerge::load(chunk.bytes)?.get_changes_meta(&[]) {
+                        self.sort(&change.hash, &mut received);
+                    }
                 }
             }
         }
         Ok(received)
     }
-}
 
-/// The changes in a run of automerge chunks: single changes, or a whole document.
-pub fn changes(mut bytes: &[u8]) -> Result<Vec<Change>> {
-    let mut changes = Vec::new();
-    while !bytes.is_empty() {
-        let (kind, length) =
-            chunk_header(bytes).context("a chunk that automerge does not write")?;
-        let (chunk, rest) = bytes
-            .split_at_checked(length)
-            .context("a chunk that ends early")?;
-        match kind {
-            DOCUMENT => changes.extend(Automerge::load(chunk)?.get_changes(&[])),
-            _ => changes.push(Change::from_bytes(chunk.to_vec())?),
-        }
-        bytes = rest;
-    }
-    Ok(changes)
-}
-
-const DOCUMENT: u8 = 0;
-
-/// A chunk's type and its whole length: magic (4 bytes), checksum (4), type (1), length of the rest (LEB128).
-fn chunk_header(bytes: &[u8]) -> Option<(u8, usize)> {
-    let kind = *bytes.get(8)?;
-    let mut length = 0usize;
-    for (position, byte) in bytes.get(9..)?.iter().take(8).enumerate() {
-        length |= usize::from(byte & 0x7f) << (7 * position);
-        if byte & 0x80 == 0 {
-            return length
-                .checked_add(10 + position)
-                .map(|length| (kind, length));
+    fn sort(&self, change: &ChangeHash, received: &mut Received) {
+        match self.edits.number(change) {
+            Some(number) => received.edits.push(number),
+            None if self.edits.in_base(change) => {}
+            None => received.foreign += 1,
         }
     }
-    None
 }
 
 /// What one reader has received.
@@ -167,7 +144,7 @@ impl Receipt {
 
     /// The answer that a stock client gives: what it has, and the other side's heads that it lacks. Nothing if both
     /// have the same and the other side has been told.
-    pub fn answer(&mut self, edits: &Edits, received: &Received) -> Option<Message> {
+    pub fn answer(&mut self, edits: &Edits, received: &Received) -> Option<Vec<u8>> {
         let heads = edits.heads(self.complete);
         if received.heads == heads && self.last_sent == heads {
             return None;
@@ -178,7 +155,8 @@ impl Receipt {
         };
         let need = received.heads.iter().filter(lacks).copied().collect();
         self.last_sent.clone_from(&heads);
-        Some(wire::message(heads, need, Vec::new()))
+        let message = SyncMessage::new(MessageVersion::V1, heads, Vec::new());
+        Some(SyncMessage { need, ..message }.encode())
     }
 
     /// Builds a real document from what was kept and compares it with the writer's after `sent` edits. Does nothing for

@@ -125,6 +125,11 @@ impl Ledger {
         Duration::from_nanos(last.unwrap_or(0))
     }
 
+    /// When the last complete edit was everywhere.
+    pub fn finished(&self) -> Instant {
+        self.start + self.elapsed()
+    }
+
     /// From sending an edit until every reader had it.
     pub fn to_all(&self) -> Latencies {
         self.latencies(|entry| &entry.everywhere)
@@ -155,10 +160,11 @@ impl Ledger {
 }
 
 impl Latencies {
-    /// From measured durations.
-    pub fn new(mut durations: Vec<Duration>) -> Self {
-        durations.sort_unstable();
-        Self(durations)
+    /// Those of several ledgers together.
+    pub fn merge(parts: impl Iterator<Item = Self>) -> Self {
+        let mut latencies: Vec<_> = parts.flat_map(|part| part.0).collect();
+        latencies.sort_unstable();
+        Self(latencies)
     }
 
     /// The latency in milliseconds below which `share` (0 to 1) of them lie; nothing if there are none.

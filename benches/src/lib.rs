@@ -1,6 +1,7 @@
 //! Benchmarks of the Headwater server against samod: a load generator that speaks the automerge-repo protocol as stock
 //! clients do, and checks that what it measures is also right.
 
+pub mod cases;
 pub mod client;
 pub mod edits;
 pub mod fanout;
@@ -9,4 +10,3 @@ pub mod ledger;
 pub mod machine;
 pub mod report;
 pub mod server;
-pub mod wire;

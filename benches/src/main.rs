@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
+use headwater_bench::cases::{cold, documents, idle, offline};
 use headwater_bench::edits::Edits;
 use headwater_bench::fanout::{self, Fanout};
 use headwater_bench::machine::Machine;
-use headwater_bench::report::{FanoutRun, Report};
+use headwater_bench::report::{FanoutRun, OtherRun, Report};
 use headwater_bench::server::{Programs, Server, Target};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +66,24 @@ struct Arguments {
 enum Case {
     /// One writer and several readers of one document.
     Fanout,
+    /// A document of 10,000 records reaches new clients.
+    Cold,
+    /// 10,000 offline changes are pushed.
+    Offline,
+    /// 1,000 documents and 1,000 connections that edit.
+    Docs,
+    /// 1,000 connections that do nothing.
+    Idle,
+}
+
+/// One measurement against each server.
+#[derive(Clone, Copy)]
+enum Job {
+    Fanout { readers: usize, window: usize },
+    Cold,
+    Offline,
+    Docs,
+    Idle,
 }
 
 /// More edits than any server spreads in the time.
@@ -90,11 +109,7 @@ fn main() -> Result<ExitCode> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    for &case in &arguments.cases {
-        match case {
-            Case::Fanout => runtime.block_on(run_fanout(&arguments, &programs, &mut report))?,
-        }
-    }
+    runtime.block_on(run(&arguments, &programs, &mut report))?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -133,45 +148,105 @@ fn programs(arguments: &Arguments) -> Result<Programs> {
     Ok(programs)
 }
 
-async fn run_fanout(arguments: &Arguments, programs: &Programs, report: &mut Report) -> Result<()> {
-    let seconds = if arguments.short {
-        1.0
-    } else {
-        arguments.seconds
-    };
-    eprintln!("making {MOST_EDITS} edits");
-    let edits = Arc::new(Edits::generate(MOST_EDITS)?);
+fn jobs(arguments: &Arguments) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for case in &arguments.cases {
+        match case {
+            Case::Fanout => jobs.extend(arguments.windows.iter().flat_map(|&window| {
+                arguments
+                    .readers
+                    .iter()
+                    .map(move |&readers| Job::Fanout { readers, window })
+            })),
+            Case::Cold => jobs.push(Job::Cold),
+            Case::Offline => jobs.push(Job::Offline),
+            Case::Docs => jobs.push(Job::Docs),
+            Case::Idle => jobs.push(Job::Idle),
+        }
+    }
+    jobs
+}
+
+async fn run(arguments: &Arguments, programs: &Programs, report: &mut Report) -> Result<()> {
+    let spread = arguments.cases.contains(&Case::Fanout);
+    let edits = Arc::new(Edits::generate(if spread { MOST_EDITS } else { 0 })?);
     for round in 1..=arguments.rounds {
-        for &window in &arguments.windows {
-            for &readers in &arguments.readers {
-                for &target in &arguments.targets {
-                    let case = Fanout {
-                        readers,
-                        window,
-                        duration: Duration::from_secs_f64(seconds),
-                        stall: Duration::from_secs(5),
-                        limit: Duration::from_secs_f64(seconds * 5.0 + 10.0),
-                    };
-                    let server = Server::start(target, programs)?;
-                    let outcome =
-                        fanout::run(&server.url(), &edits, &case, || server.usage()).await;
-                    let outcome = outcome
-                        .with_context(|| format!("{} said:\n{}", target.name(), server.log()))?;
-                    eprintln!(
-                        "round {round}/{}: {readers} readers, {window} in flight, {}: {:.0} edits/s",
-                        arguments.rounds,
-                        target.name(),
-                        outcome.edits_per_second
-                    );
-                    report.fanout.push(FanoutRun {
-                        target,
-                        readers,
-                        window,
-                        outcome,
-                    });
-                }
+        for job in jobs(arguments) {
+            for &target in &arguments.targets {
+                let server = Server::start(target, programs)?;
+                let done = run_job(job, target, &server, &edits, arguments, report).await;
+                let done =
+                    done.with_context(|| format!("{} said:\n{}", target.name(), server.log()))?;
+                eprintln!(
+                    "round {round}/{}: {}: {done}",
+                    arguments.rounds,
+                    target.name()
+                );
             }
         }
     }
     Ok(())
+}
+
+/// Adds a run to the report and says in a line what was done.
+async fn run_job(
+    job: Job,
+    target: Target,
+    server: &Server,
+    edits: &Arc<Edits>,
+    arguments: &Arguments,
+    report: &mut Report,
+) -> Result<String> {
+    let scale = if arguments.short { 10 } else { 1 };
+    let (many, few) = (10_000 / scale, 1000 / scale);
+    let limit = Duration::from_secs(120 / scale as u64);
+    let duration = Duration::from_secs_f64(arguments.seconds / scale as f64);
+    let url = server.url();
+    let (case, found) = match job {
+        Job::Fanout { readers, window } => {
+            let stall = Duration::from_secs(5);
+            let case = Fanout {
+                readers,
+                window,
+                duration,
+                stall,
+                limit: duration * 5 + Duration::from_secs(10),
+            };
+            let outcome = fanout::run(&url, edits, &case, || server.usage()).await?;
+            let done = format!(
+                "{readers} readers, {window} in flight: {:.0} edits/s",
+                outcome.edits_per_second
+            );
+            report.fanout.push(FanoutRun {
+                target,
+                readers,
+                window,
+                outcome,
+            });
+            return Ok(done);
+        }
+        Job::Cold => (
+            format!("{many} records, cold"),
+            cold::run(&url, many, limit).await?,
+        ),
+        Job::Offline => (
+            format!("{many} offline changes"),
+            offline::run(&url, many, limit).await?,
+        ),
+        Job::Docs => (
+            format!("{few} documents and connections"),
+            documents::run(server, few, duration, limit).await?,
+        ),
+        Job::Idle => (
+            format!("{few} idle connections"),
+            idle::run(server, few, limit).await?,
+        ),
+    };
+    report.other.push(OtherRun {
+        target,
+        case: case.clone(),
+        measures: found.measures,
+        problems: found.problems,
+    });
+    Ok(case)
 }

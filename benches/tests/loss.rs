@@ -3,10 +3,12 @@
 use anyhow::{Context, Result};
 use automerge::sync::{ChunkList, Message as SyncMessage, State, SyncDoc};
 use automerge::{Automerge, Change};
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use headwater_bench::edits::Edits;
 use headwater_bench::fanout::{self, Fanout, Outcome};
-use headwater_bench::wire::{self, Frame};
+use headwater_core::DocumentId;
+use headwater_sync::frame::{Frame, PROTOCOL_VERSION, PeerId, PeerMetadata, SyncFrame};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,42 +32,47 @@ enum Fault {
 struct Server {
     fault: Fault,
     document: Automerge,
-    connections: HashMap<String, Connection>,
+    connections: HashMap<PeerId, Connection>,
 }
 
 struct Connection {
     state: State,
-    document: String,
-    outgoing: mpsc::UnboundedSender<Vec<u8>>,
-    held: Option<Vec<u8>>,
+    document: Option<DocumentId>,
+    outgoing: mpsc::UnboundedSender<Bytes>,
+    held: Option<Bytes>,
 }
 
 impl Server {
-    fn receive(&mut self, sender: &str, document: String, data: &[u8]) -> Result<()> {
-        let connection = self.connections.get_mut(sender).context("it has joined")?;
-        connection.document = document;
+    fn receive(&mut self, frame: &SyncFrame) -> Result<()> {
+        let connection = self
+            .connections
+            .get_mut(&frame.sender)
+            .context("it has joined")?;
+        connection.document = Some(frame.document);
         self.document
-            .receive_sync_message(&mut connection.state, SyncMessage::decode(data)?)?;
+            .receive_sync_message(&mut connection.state, SyncMessage::decode(&frame.data)?)?;
         for (peer, connection) in &mut self.connections {
             let silent = self.fault == Fault::NeverAcknowledges
-                && peer == "bench-writer"
+                && peer.as_str() == "bench-writer"
                 && self.document.get_changes(&[]).len() > 64;
-            if connection.document.is_empty() || silent {
+            let Some(document) = connection.document.filter(|_| !silent) else {
                 continue;
-            }
+            };
             let Some(mut message) = self.document.generate_sync_message(&mut connection.state)
             else {
                 continue;
             };
             let delayed = delays(self.fault, peer, &message);
             spoil(self.fault, peer, &mut message);
-            let frame = wire::sync(
-                "sync",
-                "server",
-                peer,
-                &connection.document,
-                &message.encode(),
-            )?;
+            let frame = Frame::Sync(SyncFrame {
+                request: false,
+                sender: PeerId::new("server"),
+                target: peer.clone(),
+                document,
+                database: None,
+                data: message.encode().into(),
+            });
+            let frame = frame.encode();
             if delayed {
                 connection.held = Some(frame);
                 continue;
@@ -79,19 +86,19 @@ impl Server {
     }
 }
 
-fn delays(fault: Fault, peer: &str, message: &SyncMessage) -> bool {
+fn delays(fault: Fault, peer: &PeerId, message: &SyncMessage) -> bool {
     let first = message
         .changes
         .iter()
         .next()
         .and_then(|chunk| Change::from_bytes(chunk.to_vec()).ok());
     fault == Fault::Disorders
-        && peer == "bench-reader-2"
+        && peer.as_str() == "bench-reader-2"
         && first.is_some_and(|change| change.seq() % 2 == 1)
 }
 
-fn spoil(fault: Fault, peer: &str, message: &mut SyncMessage) {
-    if fault == Fault::LosesForOne && peer == "bench-reader-2" {
+fn spoil(fault: Fault, peer: &PeerId, message: &mut SyncMessage) {
+    if fault == Fault::LosesForOne && peer.as_str() == "bench-reader-2" {
         let chunks = message.changes.iter().map(<[u8]>::to_vec);
         let kept = chunks.filter(|chunk| {
             !Change::from_bytes(chunk.clone()).is_ok_and(|change| is_lost(&change))
@@ -107,21 +114,38 @@ fn is_lost(change: &Change) -> bool {
 
 async fn serve(stream: TcpStream, server: Arc<Mutex<Server>>) -> Result<()> {
     let mut socket = tokio_tungstenite::accept_async(stream).await?;
-    let (outgoing, mut queue) = mpsc::unbounded_channel::<Vec<u8>>();
-    let mut name = String::new();
+    let (outgoing, mut queue) = mpsc::unbounded_channel::<Bytes>();
     loop {
-        tokio::select! {
-            frame = queue.recv() => socket.send(Message::Binary(frame.context("the server ended")?.into())).await?,
-            message = socket.next() => match Frame::decode(&message.context("the client went")??.into_data())? {
-                Frame::Join(sender) => {
-                    let connection = Connection { state: State::new(), document: String::new(), outgoing: outgoing.clone(), held: None };
-                    server.lock().expect("not poisoned").connections.insert(sender.clone(), connection);
-                    socket.send(Message::Binary(wire::peer("server", &sender)?.into())).await?;
-                    name = sender;
-                }
-                Frame::Sync { document, data } => server.lock().expect("not poisoned").receive(&name, document, &data)?,
-                _ => {}
-            },
+        let message = tokio::select! {
+            frame = queue.recv() => {
+                socket.send(Message::Binary(frame.context("the server ended")?)).await?;
+                continue;
+            }
+            message = socket.next() => message.context("the client went")??,
+        };
+        match Frame::decode(&message.into_data(), 1 << 20)? {
+            Frame::Join { sender, .. } => {
+                let connection = Connection {
+                    state: State::new(),
+                    document: None,
+                    outgoing: outgoing.clone(),
+                    held: None,
+                };
+                server
+                    .lock()
+                    .expect("not poisoned")
+                    .connections
+                    .insert(sender.clone(), connection);
+                let answer = Frame::Peer {
+                    sender: PeerId::new("server"),
+                    target: sender,
+                    metadata: PeerMetadata::default(),
+                    version: PROTOCOL_VERSION.to_owned(),
+                };
+                socket.send(Message::Binary(answer.encode())).await?;
+            }
+            Frame::Sync(frame) => server.lock().expect("not poisoned").receive(&frame)?,
+            _ => {}
         }
     }
 }
