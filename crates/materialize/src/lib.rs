@@ -1,1 +1,88 @@
-//! Keeps merged records as typed tables of newline-delimited JSON that Apache Drill queries
+//! Keeps the merged records of a server's databases as typed tables that Apache Drill queries: for each collection a view
+//! over files of newline-delimited JSON, with the rows of all databases.
+//!
+//! A [`Lake`] owns a folder. Changes go in with [`Lake::apply`], which only changes memory; [`Lake::publish`] writes what
+//! changed and makes it visible. The code is synchronous, knows no network and no documents, and draws no random numbers.
+//!
+//! # Types
+//!
+//! The type of a column is the least that holds every value ever seen in it. It only widens, and it is recorded in the lake,
+//! so a restart or the deletion of a row narrows nothing.
+//!
+//! | Values | Column in Drill | A cell |
+//! | --- | --- | --- |
+//! | none but nulls | `VARCHAR` | null |
+//! | booleans | `BOOLEAN` | |
+//! | integers and counters | `BIGINT` | exact, 64 bits |
+//! | floats | `DOUBLE` | exact; NaN and the infinities as `NaN`, `Infinity`, `-Infinity` |
+//! | floats, and integers within ±2^53 | `DOUBLE` | exact |
+//! | floats, and integers beyond ±2^53 | `VARCHAR` | the number's canonical text |
+//! | an integer above 2^63 − 1 | `VARCHAR` | its digits |
+//! | strings and texts | `VARCHAR` | as they are, of any length |
+//! | timestamps of the years 1 to 9999 | `TIMESTAMP` | exact, in UTC without a zone |
+//! | timestamps before or after | `VARCHAR` | `{"$timestamp":milliseconds}`; those within as `yyyy-MM-ddTHH:mm:ss.SSS` |
+//! | bytes | `VARBINARY` | exact |
+//! | maps | `STRUCT` of all members seen, each by these rules | one that is absent or null reads as nulls throughout |
+//! | maps without any member | `VARCHAR` | `{}` |
+//! | lists of scalars of one type, or integers and floats as above | `ARRAY` | one that is absent or null reads as empty |
+//! | lists of maps | `ARRAY<STRUCT>` | |
+//! | empty lists only | `ARRAY<VARCHAR>` | empty |
+//! | lists that hold a null, a list or values of several types; a map with over [`MAX_LEAVES`] members | `VARCHAR` | canonical JSON |
+//! | any other mixture (numbers and strings, booleans and numbers, scalars and maps, …) | `VARCHAR` | strings as they are, timestamps as above, bytes in base64, all else as canonical JSON: `300`, `1.5`, `true`, `{"a":1}` |
+//! | values nested deeper than [`MAX_NESTING`] | `VARCHAR` | canonical JSON |
+//!
+//! Null never decides a type, and a null cell reads as null. A type that the catalog declares is the least its column is.
+//!
+//! # Columns and names
+//!
+//! Each table begins with `_key`, the record's key, and `_database`, the id of the database that holds it. Then come the fields
+//! in the order in which they were first published, those of one publication in byte order. Beyond [`MAX_COLUMNS`] fields the
+//! rest is canonical JSON in `_more`.
+//!
+//! Names of tables, columns and members stay as they are wherever Drill can use them (in backquotes):
+//!
+//! | Name | Becomes |
+//! | --- | --- |
+//! | column for which Drill gives something else: `user`, `current_date`, … (functions), `filename`, `dir0`, … (of the file), and `_key`, `_database`, `_more` | the name with `_` at its end: `user_` |
+//! | table `default`, or ending in `_changes`, `_conflicts`, `_rejected` (which belong to another table) | the same: `default_` |
+//! | empty, over 200 bytes, with `` ` ' " . \ [ ] * ``, control characters, or blanks other than inner spaces | the first 40 characters with `_` for those that cannot stay, then `__` and 8 digits of the SHA-256 of the name |
+//! | table with other characters than ASCII letters, digits, `_`, `-` and inner spaces, or that begins with `_` | the same |
+//! | differs only by case from one that was recorded before, or that comes before it in byte order | the same |
+//! | ends in `__` and 8 or more hexadecimal digits | the same |
+//!
+//! # Files
+//!
+//! ```text
+//! LAKE/movies.view.drill                     what Drill lists: a view on one version, replaced by rename
+//! LAKE/.headwater/lock                       held while a process publishes here
+//! LAKE/.headwater/<hash of the collection>/schema.json          names and types as recorded
+//! LAKE/.headwater/<hash of the collection>/<version>/<hash of the content>.json
+//! ```
+//!
+//! Rows are in order of database and key, in parts of about 192 KiB (at least 128, at most 512 plus a row; the last may be
+//! smaller). A publication writes the parts that changed into a new version's folder, links the others, waits until all of it
+//! is on the disk and then replaces the view. So a query sees one published state of a table, whatever happens meanwhile, and a
+//! crash at any moment leaves the one before or the one after. Versions that were replaced stay for [`LakeOptions::grace`].
+//!
+//! Where a table has nested columns or no rows, each file begins with a row without key that shows Drill all members, and the
+//! view leaves it out. Without it Drill gives nulls for members that the file at hand lacks, or fails.
+
+mod disk;
+mod error;
+mod lake;
+mod names;
+mod parts;
+mod render;
+mod schema;
+mod table;
+mod types;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::LakeError;
+pub use lake::{Lake, LakeOptions, MAX_NESTING, Published, RowChange};
+pub use names::{DATABASE, KEY, MORE};
+pub use schema::{Column, MAX_COLUMNS, MAX_LEAVES};
+pub use types::{DeclaredType, Member, Type, UnknownType};

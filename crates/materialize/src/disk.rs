@@ -1,0 +1,139 @@
+//! The few file operations that publishing needs, each durable where it says so.
+
+use crate::error::LakeError;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+type Result<T> = std::result::Result<T, LakeError>;
+
+/// The file system. In tests it can be made to stop at any operation, as if the process were killed there.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    #[cfg(test)]
+    pub fuse: Fuse,
+}
+
+impl Disk {
+    /// Makes a folder, and those above it.
+    pub(crate) fn create_dir(&self, path: &Path) -> Result<()> {
+        self.run("make the folder", path, || fs::create_dir_all(path))
+    }
+
+    /// Writes a new file and waits until it is on the disk. What stood there is replaced, but not atomically.
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.run("write", path, || {
+            let mut file = File::create(path)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+    }
+
+    /// Makes `to` another name of the file `from`, or a copy where the file system has no hard links.
+    pub(crate) fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        self.run("link", to, || match fs::hard_link(from, to) {
+            Err(error) if is_final(&error) => Err(error),
+            Err(_) => fs::copy(from, to).and_then(|_| File::open(to)?.sync_all()),
+            Ok(()) => Ok(()),
+        })
+    }
+
+    /// Renames, replacing `to` atomically.
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.run("rename to", to, || fs::rename(from, to))
+    }
+
+    /// Waits until the names in a folder are on the disk.
+    pub(crate) fn sync_dir(&self, path: &Path) -> Result<()> {
+        self.run("write", path, || File::open(path)?.sync_all())
+    }
+
+    /// Removes a folder with all that is in it. It may be gone already.
+    pub(crate) fn remove_dir(&self, path: &Path) -> Result<()> {
+        self.run("remove", path, || ignore_missing(fs::remove_dir_all(path)))
+    }
+
+    /// Removes a file. It may be gone already.
+    pub(crate) fn remove_file(&self, path: &Path) -> Result<()> {
+        self.run("remove", path, || ignore_missing(fs::remove_file(path)))
+    }
+
+    /// Reads a file, if there is one.
+    pub(crate) fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LakeError::io("read", path, error)),
+        }
+    }
+
+    /// The names in a folder that are UTF-8, as all of ours are; none if there is no such folder.
+    pub(crate) fn list(&self, path: &Path) -> Result<Vec<String>> {
+        let failed = |error| LakeError::io("list", path, error);
+        let entries = match fs::read_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry.map_err(failed)?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn run(
+        &self,
+        doing: &'static str,
+        path: &Path,
+        operation: impl FnOnce() -> io::Result<()>,
+    ) -> Result<()> {
+        #[cfg(test)]
+        self.fuse
+            .burn()
+            .map_err(|error| LakeError::io(doing, path, error))?;
+        operation().map_err(|error| LakeError::io(doing, path, error))
+    }
+}
+
+/// Whether copying would fail as linking did.
+fn is_final(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::NotFound
+            | Kind::StorageFull
+            | Kind::QuotaExceeded
+            | Kind::ReadOnlyFilesystem
+            | Kind::AlreadyExists
+    )
+}
+
+fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Lets so many operations pass and no other after them.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Fuse(std::cell::Cell<Option<u64>>);
+
+#[cfg(test)]
+impl Fuse {
+    pub(crate) fn set(&self, operations: Option<u64>) {
+        self.0.set(operations);
+    }
+
+    fn burn(&self) -> io::Result<()> {
+        match self.0.get() {
+            None => Ok(()),
+            Some(0) => Err(io::Error::other("killed by the test")),
+            Some(left) => {
+                self.0.set(Some(left - 1));
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What can go wrong with the lake's folder.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the lake's folder could not be opened or written. The tables published before stay readable in every case.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// Another process publishes into the folder.
+    #[error(
+        "the lake folder {folder} is in use by another process; stop that one or choose another folder"
+    )]
+    InUse {
+        /// The lake's folder.
+        folder: PathBuf,
+    },
+    /// The disk, or the quota on it, is full.
+    #[error(
+        "no room left to write {path}; free some space and the next publication succeeds (nothing is lost until then)"
+    )]
+    Full {
+        /// What was being written.
+        path: PathBuf,
+        /// From the operating system.
+        source: io::Error,
+    },
+    /// The folder cannot be written: permissions, a read-only file system, or something else in its place.
+    #[error("cannot write {path}; the lake needs a folder that this process may write to")]
+    NotWritable {
+        /// What was being written.
+        path: PathBuf,
+        /// From the operating system.
+        source: io::Error,
+    },
+    /// Any other failure of the file system.
+    #[error(
+        "cannot {doing} {path}; see whether the disk is well, the next publication tries again"
+    )]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// From the operating system.
+        source: io::Error,
+    },
+    /// A recorded schema that cannot be read.
+    #[error(
+        "the recorded schema {path} is damaged ({reason}); put it back from a backup, or delete the folder that holds it to infer the types anew"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A lake that a later version of Headwater wrote.
+    #[error(
+        "{path} has format {format}, which this version does not know; use the version of Headwater that wrote it, or a later one"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format it declares.
+        format: u64,
+    },
+    /// A row that was taken in cannot be read back from memory, which is a bug.
+    #[error(
+        "the row {key:?} of {collection:?} cannot be written ({reason}); please report this as a bug"
+    )]
+    Row {
+        /// The collection.
+        collection: String,
+        /// The record's key.
+        key: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl LakeError {
+    pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        let path = path.to_owned();
+        match source.kind() {
+            Kind::StorageFull | Kind::QuotaExceeded => Self::Full { path, source },
+            Kind::PermissionDenied
+            | Kind::ReadOnlyFilesystem
+            | Kind::NotADirectory
+            | Kind::AlreadyExists => Self::NotWritable { path, source },
+            _ => Self::Io {
+                doing,
+                path,
+                source,
+            },
+        }
+    }
+}

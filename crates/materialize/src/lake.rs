@@ -1,0 +1,297 @@
+//! The folder of tables.
+
+use crate::disk::Disk;
+use crate::error::LakeError;
+use crate::names::{Place as Naming, Taken};
+use crate::parts::RowKey;
+use crate::schema::{Column, Schema};
+use crate::table::{Place, Table, is_folder_name};
+use crate::types::DeclaredType;
+use headwater_core::json::{record_to_json, value_to_json};
+use headwater_core::{DatabaseId, Record, Value};
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+type Result<T> = std::result::Result<T, LakeError>;
+
+/// Drill's listings leave out names that begin with a dot.
+const HIDDEN: &str = ".headwater";
+const LOCK: &str = "lock";
+
+/// How deep lists and maps may nest in one field; a deeper one is JSON text. A little below what records may have, since in
+/// memory a record is JSON itself.
+pub const MAX_NESTING: usize = headwater_core::value::MAX_DEPTH - 4;
+
+/// How a lake is kept.
+#[derive(Debug, Clone)]
+pub struct LakeOptions {
+    /// Drill's name of the folder, which the views contain: a storage plugin, or a plugin and a workspace with a dot between.
+    /// Letters, digits, `_` and `-`.
+    pub drill_schema: String,
+    /// How long a version stays after it was replaced, so that running queries can finish.
+    pub grace: Duration,
+}
+
+impl Default for LakeOptions {
+    fn default() -> Self {
+        Self {
+            drill_schema: "headwater".to_owned(),
+            grace: Duration::from_secs(60),
+        }
+    }
+}
+
+/// One record as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowChange {
+    /// The database that holds it.
+    pub database: DatabaseId,
+    /// Its collection.
+    pub collection: String,
+    /// Its key.
+    pub key: String,
+    /// Its fields; nothing if it was deleted.
+    pub record: Option<Record>,
+}
+
+/// What [`Lake::publish`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Published {
+    /// The tables of which a new version became visible, by name.
+    pub tables: Vec<String>,
+    /// How many files were written for them.
+    pub parts_written: usize,
+    /// How many files they took over from the version before.
+    pub parts_kept: usize,
+    /// The size of the files written.
+    pub bytes_written: u64,
+}
+
+/// The tables of one folder, which this process alone publishes.
+///
+/// After [`Lake::open`], [`Lake::declare`] every collection and [`Lake::apply`] every record before the first
+/// [`Lake::publish`]: what is visible then is what was applied, and nothing else.
+#[derive(Debug)]
+pub struct Lake {
+    place: Place,
+    disk: Disk,
+    grace: Duration,
+    /// By collection.
+    tables: BTreeMap<String, Table>,
+    /// The highest version's number of any table.
+    version: u64,
+    retired: Vec<(Instant, PathBuf)>,
+    _lock: File,
+}
+
+impl Lake {
+    /// Takes the folder `root` for this process, making it if there is none. Reads the recorded schemas and removes what a
+    /// crash left behind. The tables stay as they were published until the first publication.
+    pub fn open(root: &Path, options: LakeOptions) -> Result<Self> {
+        let disk = Disk::default();
+        let hidden = root.join(HIDDEN);
+        disk.create_dir(&hidden)?;
+        let lock = lock(root, &hidden.join(LOCK))?;
+        let mut lake = Self {
+            place: Place {
+                root: root.to_owned(),
+                hidden: HIDDEN,
+                drill_schema: options.drill_schema,
+            },
+            disk,
+            grace: options.grace,
+            tables: BTreeMap::new(),
+            version: 0,
+            retired: Vec::new(),
+            _lock: lock,
+        };
+        for name in lake.disk.list(&hidden)? {
+            if !is_folder_name(&name) {
+                continue;
+            }
+            let Some((table, version, orphans)) = Table::open(&lake.disk, &lake.place, &name)?
+            else {
+                // A crash came before anything was recorded, so nothing of it was ever visible.
+                lake.disk.remove_dir(&hidden.join(name))?;
+                continue;
+            };
+            lake.version = lake.version.max(version);
+            for orphan in orphans {
+                if orphan.seen {
+                    lake.retired.push((Instant::now(), orphan.path));
+                } else {
+                    lake.disk.remove_dir(&orphan.path)?;
+                }
+            }
+            lake.tables.insert(table.schema.collection.clone(), table);
+        }
+        Ok(lake)
+    }
+
+    /// Says that a collection exists: it gets a table even if it has no rows.
+    pub fn declare(&mut self, collection: &str) {
+        self.table(collection);
+    }
+
+    /// Says that a field exists and the least type that its column has.
+    pub fn declare_field(&mut self, collection: &str, field: &str, kind: DeclaredType) {
+        let table = self.table(collection);
+        let before = table
+            .schema
+            .column(field)
+            .map(|(_, column)| column.kind.clone());
+        table.schema.declare(field, kind.into());
+        table.pending |=
+            before.as_ref() != table.schema.column(field).map(|(_, column)| &column.kind);
+    }
+
+    /// Takes in a record as it is now. Only memory changes; repeating it changes nothing.
+    pub fn apply(&mut self, change: RowChange) {
+        let table = self.table(&change.collection);
+        let record = change.record.map(flattened);
+        if let Some(record) = &record {
+            table.schema.observe(record);
+        }
+        let key = RowKey {
+            database: change.database,
+            key: change.key.into(),
+        };
+        let json = record.map(|record| record_to_json(&record).into());
+        table.pending |= table.parts.set(key, json);
+    }
+
+    /// Whether something was applied or declared that is not published yet.
+    pub fn is_pending(&self) -> bool {
+        self.tables.values().any(|table| table.pending)
+    }
+
+    /// Writes what changed since the last publication and makes it visible, each table atomically. Also removes versions whose
+    /// grace is over.
+    ///
+    /// After an error the tables that could not be written stay visible as they were, all changes are kept, and the next call
+    /// tries again.
+    pub fn publish(&mut self) -> Result<Published> {
+        self.sweep();
+        let mut published = Published::default();
+        let mut first_error = None;
+        if self.is_pending() {
+            self.name_tables();
+            // A number that failed is not used again: some of its files may not have reached the disk.
+            self.version += 1;
+        }
+        let mut replaced = Vec::new();
+        for table in self.tables.values_mut().filter(|table| table.pending) {
+            match table.publish(&self.disk, &self.place, self.version) {
+                Ok(Some(written)) => {
+                    published.tables.push(table.schema.table.clone());
+                    published.parts_written += written.parts;
+                    published.parts_kept += written.kept;
+                    published.bytes_written += written.bytes;
+                    replaced.extend(written.replaced);
+                }
+                Ok(None) => {}
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        let now = Instant::now();
+        if !published.tables.is_empty() {
+            // A version may go only when no power failure can bring back the view that names it.
+            if let Err(error) = self.disk.sync_dir(&self.place.root) {
+                first_error = first_error.or(Some(error));
+            }
+        }
+        self.retired
+            .extend(replaced.into_iter().map(|path| (now, path)));
+        first_error.map_or(Ok(published), Err)
+    }
+
+    /// Removes versions whose grace is over. [`Lake::publish`] does so too; a timer may call this where nothing changes for long.
+    pub fn sweep(&mut self) {
+        let (disk, grace) = (&self.disk, self.grace);
+        self.retired.retain(|(since, path)| {
+            if since.elapsed() < grace {
+                return true;
+            }
+            match disk.remove_dir(path) {
+                Ok(()) => false,
+                Err(error) => {
+                    tracing::warn!(%error, "a replaced version of a table stays in the lake");
+                    true
+                }
+            }
+        });
+    }
+
+    /// The table of a collection and its columns, after `_key` and `_database`; nothing before the collection is published.
+    pub fn schema(&self, collection: &str) -> Option<(&str, &[Column])> {
+        let schema = &self.tables.get(collection)?.schema;
+        (!schema.table.is_empty()).then_some((schema.table.as_str(), schema.columns.as_slice()))
+    }
+
+    /// How many rows a collection has, over all databases.
+    pub fn rows(&self, collection: &str) -> usize {
+        self.tables
+            .get(collection)
+            .map_or(0, |table| table.parts.rows())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    fn table(&mut self, collection: &str) -> &mut Table {
+        self.tables
+            .entry(collection.to_owned())
+            .or_insert_with(|| Table::new(Schema::new(collection, String::new())))
+    }
+
+    /// Gives new tables their names, in byte order of their collections.
+    fn name_tables(&mut self) {
+        let mut taken = Taken::default();
+        for table in self
+            .tables
+            .values()
+            .filter(|table| !table.schema.table.is_empty())
+        {
+            taken.insert(&table.schema.table);
+        }
+        for (collection, table) in self
+            .tables
+            .iter_mut()
+            .filter(|(_, table)| table.schema.table.is_empty())
+        {
+            table.schema.table = taken.assign(collection, Naming::Table);
+        }
+    }
+}
+
+/// Makes fields that nest too deep JSON text.
+fn flattened(mut record: Record) -> Record {
+    for value in record
+        .values_mut()
+        .filter(|value| value.depth() > MAX_NESTING)
+    {
+        *value = Value::String(value_to_json(value));
+    }
+    record
+}
+
+fn lock(root: &Path, path: &Path) -> Result<File> {
+    let failed = |error| LakeError::io("open", path, error);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LakeError::InUse {
+            folder: root.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}

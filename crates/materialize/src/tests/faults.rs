@@ -1,0 +1,313 @@
+//! What stays visible, and what is kept, when publishing fails.
+
+use super::*;
+use crate::LakeError;
+use std::process::Command;
+
+/// Rows that make several parts, so that there is something to link and something to write.
+fn fill(lake: &mut Lake, rows: i64) {
+    for n in 0..rows {
+        lake.apply(put(
+            "t",
+            &format!("{n:06}"),
+            record([("n", n.into()), ("text", "x".repeat(400).into())]),
+        ));
+    }
+    lake.apply(put("u", "k", record([("v", 1.into())])));
+}
+
+/// A change of one row, one that widens, and a new collection.
+fn change(lake: &mut Lake) {
+    lake.apply(put("t", "000003", record([("n", (-1).into())])));
+    lake.apply(put("u", "k", record([("v", "text".into())])));
+    lake.apply(put("w", "k", record([("v", true.into())])));
+}
+
+/// The visible tables, without their versions.
+fn tables(root: &Path) -> BTreeMap<String, Visible> {
+    let names = std::fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .filter_map(|name| name.strip_suffix(".view.drill").map(str::to_owned))
+        .map(|name| {
+            let visible = Visible {
+                folder: PathBuf::new(),
+                ..Visible::read(root, &name)
+            };
+            (name, visible)
+        })
+        .collect()
+}
+
+/// How many folders of versions there are, over all tables.
+fn versions(root: &Path) -> usize {
+    let tables = std::fs::read_dir(root.join(".headwater")).unwrap();
+    tables
+        .filter_map(|table| std::fs::read_dir(table.unwrap().path()).ok())
+        .flatten()
+        .filter(|entry| entry.as_ref().unwrap().path().is_dir())
+        .count()
+}
+
+/// Kills the process, as far as files can tell, at every operation of a publication in turn.
+#[test]
+fn a_publication_killed_anywhere_shows_the_state_before_or_after() {
+    let mut stages = Vec::new();
+    for operations in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lake = open(dir.path());
+        fill(&mut lake, 1_000);
+        lake.publish().unwrap();
+        let before = tables(dir.path());
+        change(&mut lake);
+        lake.disk().fuse.set(Some(operations));
+        let result = lake.publish();
+        let at_death = tables(dir.path());
+        drop(lake);
+        let mut lake = open(dir.path());
+        assert_eq!(
+            tables(dir.path()),
+            at_death,
+            "opening changed what is visible"
+        );
+        fill(&mut lake, 1_000);
+        change(&mut lake);
+        lake.publish().unwrap();
+        lake.sweep();
+        let after = tables(dir.path());
+        for (name, visible) in &at_death {
+            assert!(
+                before.get(name) == Some(visible) || after[name] == *visible,
+                "{name} after {operations} operations"
+            );
+        }
+        assert!(before.keys().all(|name| at_death.contains_key(name)));
+        assert_eq!(
+            versions(dir.path()),
+            after.len(),
+            "leftovers after {operations} operations"
+        );
+        stages.push(
+            at_death
+                .values()
+                .filter(|visible| after.values().any(|other| other == *visible))
+                .count(),
+        );
+        if result.is_ok() {
+            break;
+        }
+    }
+    // The hook was there at every stage: no table new, then one after the other.
+    stages.dedup();
+    assert_eq!(stages, [0, 1, 2, 3]);
+}
+
+#[test]
+fn an_error_keeps_the_changes_for_the_next_publication() {
+    for operations in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lake = open(dir.path());
+        fill(&mut lake, 1_000);
+        lake.publish().unwrap();
+        change(&mut lake);
+        lake.disk().fuse.set(Some(operations));
+        let result = lake.publish();
+        lake.disk().fuse.set(None);
+        lake.publish().unwrap();
+        assert!(!lake.is_pending());
+        let healed = tables(dir.path());
+        assert_eq!(healed["t"].rows.len(), 1_000);
+        assert_eq!(healed["t"].cells("n")[3], -1);
+        assert_eq!(
+            (healed["u"].kind("v"), healed["w"].cells("v")),
+            ("VARCHAR", vec![true.into()])
+        );
+        if result.is_ok() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_replaced_version_stays_for_its_grace() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LakeOptions {
+        grace: Duration::from_secs(3_600),
+        ..LakeOptions::default()
+    };
+    let mut lake = Lake::open(dir.path(), options.clone()).unwrap();
+    fill(&mut lake, 100);
+    lake.publish().unwrap();
+    let old = Visible::read(dir.path(), "t");
+    change(&mut lake);
+    lake.publish().unwrap();
+    assert_ne!(Visible::read(dir.path(), "t").folder, old.folder);
+    assert_eq!(
+        Visible::rows(&old.folder, false).0,
+        old.rows,
+        "a running query still finds its files"
+    );
+    drop(lake);
+    let mut lake = Lake::open(dir.path(), options).unwrap();
+    assert!(old.folder.exists(), "a restart ends no query");
+    lake.sweep();
+    assert!(old.folder.exists());
+    drop(lake);
+    let mut lake = open(dir.path());
+    lake.sweep();
+    assert!(!old.folder.exists());
+}
+
+#[test]
+fn a_folder_belongs_to_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = open(dir.path());
+    let error = Lake::open(dir.path(), no_grace()).unwrap_err();
+    assert!(matches!(error, LakeError::InUse { .. }), "{error}");
+    drop(lake);
+    open(dir.path());
+}
+
+#[test]
+fn a_file_in_place_of_the_folder_is_said_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lake");
+    std::fs::write(&path, "mine").unwrap();
+    let error = Lake::open(&path, no_grace()).unwrap_err();
+    assert!(matches!(error, LakeError::NotWritable { .. }), "{error:?}");
+    assert!(error.to_string().contains("needs a folder"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+}
+
+#[test]
+fn a_damaged_or_newer_schema_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lake = open(dir.path());
+    fill(&mut lake, 1);
+    lake.publish().unwrap();
+    drop(lake);
+    let table = Visible::read(dir.path(), "t")
+        .folder
+        .parent()
+        .unwrap()
+        .join("schema.json");
+    let good = std::fs::read_to_string(&table).unwrap();
+    std::fs::write(&table, &good[..good.len() / 2]).unwrap();
+    let error = Lake::open(dir.path(), no_grace()).unwrap_err();
+    assert!(
+        matches!(&error, LakeError::Damaged { path, .. } if *path == table),
+        "{error}"
+    );
+    std::fs::write(&table, good.replace("\"format\": 1", "\"format\": 2")).unwrap();
+    let error = Lake::open(dir.path(), no_grace()).unwrap_err();
+    assert!(
+        matches!(error, LakeError::Newer { format: 2, .. }),
+        "{error}"
+    );
+    std::fs::write(&table, good).unwrap();
+    open(dir.path());
+}
+
+#[test]
+fn a_file_that_someone_removed_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lake = open(dir.path());
+    fill(&mut lake, 1_000);
+    lake.publish().unwrap();
+    let folder = Visible::read(dir.path(), "t").folder;
+    for file in std::fs::read_dir(&folder).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    change(&mut lake);
+    lake.publish().unwrap_err();
+    lake.publish().unwrap();
+    assert_eq!(Visible::read(dir.path(), "t").rows.len(), 1_000);
+}
+
+/// A small file system of its own, unmounted when dropped. Tests that need one run where this process may mount.
+struct Mount(tempfile::TempDir);
+
+impl Mount {
+    fn new(size: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", size, "tmpfs"])
+            .arg(dir.path())
+            .status();
+        if status.is_ok_and(|status| status.success()) {
+            return Some(Self(dir));
+        }
+        eprintln!("skipped: this process may not mount a file system");
+        None
+    }
+
+    fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        assert!(
+            Command::new("mount")
+                .args(["-o", &options])
+                .arg(self.0.path())
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let Some(mount) = Mount::new("size=2m") else {
+        return;
+    };
+    let root = mount.0.path().join("lake");
+    let mut lake = open(&root);
+    fill(&mut lake, 1_000);
+    lake.publish().unwrap();
+    let before = tables(&root);
+    fill(&mut lake, 6_000);
+    change(&mut lake);
+    for _ in 0..3 {
+        let error = lake.publish().unwrap_err();
+        assert!(matches!(error, LakeError::Full { .. }), "{error:?}");
+        assert!(error.to_string().contains("free some space"), "{error}");
+        assert_eq!(
+            tables(&root)["t"],
+            before["t"],
+            "the table changed or cannot be read"
+        );
+    }
+    mount.remount("size=20m");
+    lake.publish().unwrap();
+    assert_eq!(tables(&root)["t"].rows.len(), 6_000);
+}
+
+#[test]
+fn a_disk_that_became_read_only_loses_nothing() {
+    let Some(mount) = Mount::new("size=8m") else {
+        return;
+    };
+    let root = mount.0.path().join("lake");
+    let mut lake = open(&root);
+    fill(&mut lake, 100);
+    lake.publish().unwrap();
+    let before = tables(&root);
+    change(&mut lake);
+    drop(lake);
+    mount.remount("ro");
+    let error = Lake::open(&root, no_grace()).unwrap_err();
+    assert!(matches!(error, LakeError::NotWritable { .. }), "{error:?}");
+    assert_eq!(tables(&root), before);
+    mount.remount("rw");
+    let mut lake = open(&root);
+    fill(&mut lake, 100);
+    change(&mut lake);
+    lake.publish().unwrap();
+    assert_eq!(tables(&root)["t"].cells("n")[3], -1);
+}

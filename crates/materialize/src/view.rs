@@ -1,0 +1,120 @@
+//! The view file that makes a folder of parts a typed table.
+
+use crate::names::{DATABASE, KEY, MORE};
+use crate::schema::Schema;
+use crate::types::Type;
+use serde_json::json;
+
+/// The view's file name. `table` is a name that [`crate::names`] gave.
+pub(crate) fn file_name(table: &str) -> String {
+    format!("{table}.view.drill")
+}
+
+/// The view's text. `filter` leaves out typing rows.
+pub(crate) fn text(drill_schema: &str, folder: &str, schema: &Schema, filter: bool) -> String {
+    let mut columns = vec![
+        (
+            KEY,
+            "VARCHAR".to_owned(),
+            field_type(&Type::Text, schema.long_keys),
+        ),
+        (
+            DATABASE,
+            "VARCHAR".to_owned(),
+            field_type(&Type::Text, false),
+        ),
+    ];
+    for column in &schema.columns {
+        columns.push((
+            &column.name,
+            sql_type(&column.kind),
+            field_type(&column.kind, column.long),
+        ));
+    }
+    if schema.more {
+        columns.push((
+            MORE,
+            "VARCHAR".to_owned(),
+            field_type(&Type::Text, schema.long_more),
+        ));
+    }
+    let names: Vec<_> = columns.iter().map(|(name, ..)| quoted(name)).collect();
+    let typed: Vec<_> = columns
+        .iter()
+        .map(|(name, kind, _)| format!("{} {kind}", quoted(name)))
+        .collect();
+    let path: Vec<_> = drill_schema
+        .split('.')
+        .chain([folder])
+        .map(quoted)
+        .collect();
+    let filter = if filter {
+        format!(" WHERE {} IS NOT NULL", quoted(KEY))
+    } else {
+        String::new()
+    };
+    let sql = format!(
+        "SELECT {} FROM table({}(type=>'json', schema=>'inline=({})')){filter}",
+        names.join(", "),
+        path.join("."),
+        typed.join(", "),
+    );
+    let fields: Vec<_> = columns
+        .iter()
+        .map(|(name, _, kind)| json!({"name": name, "type": kind, "isNullable": true}))
+        .collect();
+    format!(
+        "{:#}\n",
+        json!({"name": schema.table, "sql": sql, "fields": fields, "workspaceSchemaPath": []})
+    )
+}
+
+/// Which version's folder a view's text names, given the table's folder.
+pub(crate) fn version(text: &str, table_folder: &str) -> Option<u64> {
+    let view: serde_json::Value = serde_json::from_str(text).ok()?;
+    let (_, rest) = view["sql"]
+        .as_str()?
+        .split_once(&format!("{table_folder}/"))?;
+    rest.split_once('`')?.0.parse().ok()
+}
+
+// Names hold no backquote, quote or backslash (see `names`), so quoting needs no escapes.
+fn quoted(name: &str) -> String {
+    format!("`{name}`")
+}
+
+/// The type in the inline schema.
+fn sql_type(kind: &Type) -> String {
+    match kind {
+        _ if kind.is_text() => "VARCHAR".to_owned(),
+        Type::Null | Type::Text => "VARCHAR".to_owned(),
+        Type::Bool => "BOOLEAN".to_owned(),
+        Type::Int { .. } => "BIGINT".to_owned(),
+        Type::Double => "DOUBLE".to_owned(),
+        Type::Timestamp => "TIMESTAMP".to_owned(),
+        Type::Bytes => "VARBINARY".to_owned(),
+        Type::Struct(members) => {
+            let members: Vec<_> = members
+                .values()
+                .map(|member| format!("{} {}", quoted(&member.name), sql_type(&member.kind)))
+                .collect();
+            format!("STRUCT<{}>", members.join(", "))
+        }
+        Type::List(elements) => format!("ARRAY<{}>", sql_type(elements)),
+    }
+}
+
+/// The type that the view shows, to which it casts. `ANY` casts nothing.
+fn field_type(kind: &Type, long: bool) -> &'static str {
+    match kind {
+        _ if long => "ANY",
+        _ if kind.is_text() => "VARCHAR",
+        Type::Null | Type::Text => "VARCHAR",
+        Type::Bool => "BOOLEAN",
+        Type::Int { .. } => "BIGINT",
+        Type::Double => "DOUBLE",
+        Type::Timestamp => "TIMESTAMP",
+        Type::Bytes => "VARBINARY",
+        Type::Struct(_) | Type::List(_) => "ANY",
+    }
+}
