@@ -123,14 +123,11 @@ fn is_allowed(c: char, place: Place) -> bool {
 }
 
 fn is_plain(name: &str, place: Place) -> bool {
-    !name.is_empty()
-        && name.len() <= MAX_BYTES
-        && name.chars().all(|c| is_allowed(c, place))
-        && !name.starts_with(' ')
-        && !name.ends_with(' ')
-        // Drill ignores files whose name begins so.
-        && !(place == Place::Table && name.starts_with('_'))
-        && !looks_hashed(name)
+    let fits = (1..=MAX_BYTES).contains(&name.len()) && name.chars().all(|c| is_allowed(c, place));
+    // Drill drops blanks at the ends, and ignores files whose name begins with `_`.
+    let trimmed = name.starts_with(' ') || name.ends_with(' ');
+    let hidden = place == Place::Table && name.starts_with('_');
+    fits && !trimmed && !hidden && !looks_hashed(name)
 }
 
 fn is_reserved(name: &str, place: Place) -> bool {
