@@ -1,1 +1,3 @@
 //! The Headwater server peer: sync over WebSocket, durable state, tables for Apache Drill, and the command line
+
+pub mod drill;
