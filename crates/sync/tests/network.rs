@@ -15,8 +15,6 @@ fn shape(shape: usize, nodes: usize) -> Network {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
     #[test]
     fn all_converge_once_the_network_heals(
         seed in any::<u64>(),

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 pub mod replica;
+pub mod stock;
 
 use automerge::ChangeHash;
 use bytes::Bytes;
