@@ -143,12 +143,13 @@ fn decide(
         };
     }
     // A peer that is lost asks for our heads alone, but needs what is before them too.
-    let lost = headwater && turn.is_lost();
+    let ours = document.get_heads();
+    let lost = headwater && turn.is_lost(&ours);
     if unknown.is_empty() && lost && share.caught_up {
         // What it misses is on the way.
         return Answer::Nothing;
     }
-    let question = digest(turn, &document.get_heads());
+    let question = digest(turn, &ours);
     if share.answered == Some(question) && !turn.brought {
         return Answer::Nothing;
     }

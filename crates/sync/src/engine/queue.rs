@@ -163,9 +163,13 @@ impl Turn {
         self.have.is_empty() && self.need.is_empty() && !self.brought
     }
 
-    /// Whether it says that the peer does not know our heads, as Headwater's peers answer an announcement.
-    pub(super) fn is_lost(&self) -> bool {
-        self.have.is_empty() && !self.need.is_empty() && !self.brought
+    /// Whether it says that the peer does not know `ours`, the heads of our document, as Headwater's peers answer an
+    /// announcement. (automerge too leaves out what it has when it needs something, but then something else.)
+    pub(super) fn is_lost(&self, ours: &[ChangeHash]) -> bool {
+        self.have.is_empty()
+            && !self.need.is_empty()
+            && !self.brought
+            && self.need.iter().all(|need| ours.contains(need))
     }
 
     /// Whether it asks for everything that the peer's heads do not reach, as automerge does when it does not know the heads

@@ -1,0 +1,443 @@
+//! What an engine does with peers that are odd, hostile or too fast.
+
+mod common;
+
+use automerge::sync::MessageVersion;
+use automerge::transaction::Transactable;
+use automerge::{ActorId, Automerge, Change, ROOT};
+use bytes::Bytes;
+use common::document;
+use common::replica::{Put, TestReplica};
+use headwater_core::{DatabaseId, DocumentId};
+use headwater_sync::connection::Role;
+use headwater_sync::engine::{
+    ConnectionId, Engine, EngineConfig, Output, Peer, PersistChunk, RefusedBy, Replica,
+};
+use headwater_sync::frame::{EphemeralFrame, Frame, HeadwaterMetadata, PeerId, SyncFrame};
+use headwater_sync::message::SyncMessage;
+use proptest::prelude::*;
+
+type TestEngine = Engine<TestReplica>;
+
+fn engine() -> TestEngine {
+    engine_with(EngineConfig::new(PeerId::new("server")))
+}
+
+fn engine_with(config: EngineConfig) -> TestEngine {
+    Engine::new(config, TestReplica::new("server", 1))
+}
+
+fn join(engine: &mut TestEngine, connection: u64, headwater: bool) -> ConnectionId {
+    let peer = Peer {
+        id: PeerId::new(format!("peer{connection}")),
+        headwater: headwater.then_some(HeadwaterMetadata {
+            version: 1,
+            durable: true,
+        }),
+        role: Role::Server,
+        database: None,
+    };
+    engine.connect(ConnectionId(connection), peer);
+    ConnectionId(connection)
+}
+
+fn sync(connection: ConnectionId, document: DocumentId, data: impl Into<Bytes>) -> Frame {
+    Frame::Sync(SyncFrame {
+        request: false,
+        sender: PeerId::new(format!("peer{}", connection.0)),
+        target: PeerId::new("server"),
+        document,
+        database: None,
+        data: data.into(),
+    })
+}
+
+/// A message that brings all of `document`.
+fn push(document: &Automerge) -> Vec<u8> {
+    let changes = document.get_changes(&[]);
+    let chunks = changes.iter().map(Change::raw_bytes).collect();
+    SyncMessage::new(MessageVersion::V1, document.get_heads(), chunks).encode()
+}
+
+fn filled(values: i64) -> Automerge {
+    let mut document = Automerge::new();
+    document.set_actor(ActorId::from(b"author"));
+    for value in 0..values {
+        let mut transaction = document.transaction();
+        transaction.put(ROOT, format!("key{value}"), value).unwrap();
+        transaction.commit();
+    }
+    document
+}
+
+fn outputs(engine: &mut TestEngine) -> Vec<Output<TestReplica>> {
+    std::iter::from_fn(|| engine.poll_output()).collect()
+}
+
+/// Carries out what the engine asks for with storage that works, and gives the frames.
+fn run(engine: &mut TestEngine) -> Vec<(ConnectionId, Frame)> {
+    let mut frames = Vec::new();
+    while let Some(output) = engine.poll_output() {
+        match output {
+            Output::Persist { batch, .. } => engine.persisted(batch, Ok(())),
+            Output::Send { connection, frame } => {
+                frames.push((connection, Frame::decode(&frame, 1 << 30).unwrap()));
+            }
+            _ => {}
+        }
+    }
+    frames
+}
+
+fn messages(frames: &[(ConnectionId, Frame)]) -> Vec<Bytes> {
+    let data = frames.iter().filter_map(|(_, frame)| match frame {
+        Frame::Sync(frame) => Some(frame.data.clone()),
+        _ => None,
+    });
+    data.collect()
+}
+
+fn put(engine: &mut TestEngine, id: DocumentId, value: i64) {
+    engine.write(Put {
+        document: id,
+        key: String::from("key"),
+        value,
+    });
+}
+
+#[test]
+fn a_refused_document_is_named_and_the_others_go_on() {
+    let mut replica = TestReplica::new("server", 1);
+    replica.forbidden = Some(document(1));
+    let mut engine = Engine::new(EngineConfig::new(PeerId::new("server")), replica);
+    let peer = join(&mut engine, 1, true);
+    let stock = join(&mut engine, 2, false);
+    outputs(&mut engine);
+
+    engine.receive(peer, sync(peer, document(1), push(&filled(1))));
+    let told = outputs(&mut engine);
+    assert!(told.iter().any(|output| matches!(
+        output,
+        Output::Refused { document: id, by: RefusedBy::Us, .. } if *id == document(1)
+    )));
+    assert!(told.iter().any(|output| matches!(
+        output,
+        Output::Send { frame, .. }
+            if matches!(Frame::decode(frame, 1 << 20), Ok(Frame::Refused { .. }))
+    )));
+    // It is left alone from now on.
+    engine.receive(peer, sync(peer, document(1), push(&filled(2))));
+    assert!(outputs(&mut engine).is_empty());
+    // Another document of the same peer is taken.
+    engine.receive(peer, sync(peer, document(2), push(&filled(1))));
+    run(&mut engine);
+    assert!(engine.replica().document(&document(2)).is_some());
+
+    // A stock client knows errors only, after which it is closed.
+    engine.receive(stock, sync(stock, document(1), push(&filled(1))));
+    let told = outputs(&mut engine);
+    assert!(matches!(told.last(), Some(Output::Close { connection, .. }) if *connection == stock));
+    assert!(told.iter().any(|output| matches!(
+        output,
+        Output::Send { frame, .. } if matches!(Frame::decode(frame, 1 << 20), Ok(Frame::Error { .. }))
+    )));
+}
+
+/// One peer's broken changes must not keep those of others from the same batch.
+#[test]
+fn a_bad_message_does_not_spoil_the_batch_it_came_in() {
+    let mut engine = engine();
+    let good = join(&mut engine, 1, true);
+    let bad = join(&mut engine, 2, true);
+    put(&mut engine, document(9), 1);
+    outputs(&mut engine);
+    // Two changes of one actor with one number cannot both be right; the document takes the first.
+    let mut fork = Automerge::new();
+    fork.set_actor(ActorId::from(b"author"));
+    let mut transaction = fork.transaction();
+    transaction.put(ROOT, "other", 7).unwrap();
+    transaction.commit();
+    engine.receive(good, sync(good, document(1), push(&filled(3))));
+    engine.receive(bad, sync(bad, document(1), push(&fork)));
+    // The batch in flight is done; both messages go into the next.
+    engine.persisted(headwater_sync::engine::BatchId(0), Ok(()));
+    let told = outputs(&mut engine);
+    assert!(told.iter().any(|output| matches!(
+        output,
+        Output::Refused { connection, .. } if *connection == bad
+    )));
+    let stored = told.iter().find_map(|output| match output {
+        Output::Persist { chunks, .. } => Some(chunks.clone()),
+        _ => None,
+    });
+    let Some([PersistChunk { bytes, .. }]) = stored.as_deref() else {
+        panic!("the good changes are not stored");
+    };
+    let mut copy = Automerge::new();
+    copy.load_incremental(bytes).unwrap();
+    assert_eq!(copy.get_heads(), filled(3).get_heads());
+}
+
+#[test]
+fn a_peer_that_is_too_fast_is_paused_and_resumed() {
+    let mut config = EngineConfig::new(PeerId::new("server"));
+    config.backlog = 1000;
+    let mut engine = engine_with(config);
+    let peer = join(&mut engine, 1, true);
+    let other = join(&mut engine, 2, true);
+    put(&mut engine, document(9), 1);
+    outputs(&mut engine);
+    // While a batch is in flight, everything waits.
+    for number in 0..6 {
+        engine.receive(peer, sync(peer, document(number), push(&filled(3))));
+    }
+    assert!(
+        matches!(outputs(&mut engine)[..], [Output::Pause { connection }] if connection == peer)
+    );
+    engine.persisted(headwater_sync::engine::BatchId(0), Ok(()));
+    let mut resumed = false;
+    while let Some(output) = engine.poll_output() {
+        match output {
+            Output::Persist { batch, .. } => engine.persisted(batch, Ok(())),
+            Output::Resume { connection } => resumed |= connection == peer,
+            _ => {}
+        }
+    }
+    assert!(resumed);
+
+    // Who does not pause is closed, and only that one.
+    put(&mut engine, document(9), 2);
+    outputs(&mut engine);
+    for number in 10..40 {
+        engine.receive(peer, sync(peer, document(number), push(&filled(3))));
+    }
+    let closed: Vec<_> = outputs(&mut engine)
+        .iter()
+        .filter_map(|output| match output {
+            Output::Close { connection, .. } => Some(*connection),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(closed, [peer]);
+    engine.receive(other, sync(other, document(1), push(&filled(4))));
+}
+
+#[test]
+fn a_peer_that_joins_again_replaces_its_old_connection() {
+    let mut engine = engine();
+    join(&mut engine, 1, true);
+    let mut peer = Peer {
+        id: PeerId::new("peer1"),
+        headwater: None,
+        role: Role::Server,
+        database: None,
+    };
+    engine.connect(ConnectionId(7), peer.clone());
+    let told = outputs(&mut engine);
+    assert!(matches!(
+        told[..],
+        [Output::Close {
+            connection: ConnectionId(1),
+            ..
+        }]
+    ));
+    peer.id = PeerId::new("peer2");
+    engine.connect(ConnectionId(8), peer);
+    assert!(outputs(&mut engine).is_empty());
+}
+
+#[test]
+fn ephemeral_messages_reach_those_who_share_the_document_once() {
+    let mut engine = engine();
+    let peers: Vec<_> = (1..=3)
+        .map(|number| join(&mut engine, number, false))
+        .collect();
+    for peer in &peers[..2] {
+        engine.receive(*peer, sync(*peer, document(1), push(&filled(1))));
+    }
+    run(&mut engine);
+    let message = |document, count| {
+        Frame::Ephemeral(EphemeralFrame {
+            sender: PeerId::new("peer1"),
+            target: PeerId::new("server"),
+            document,
+            database: None,
+            count,
+            session: String::from("session"),
+            data: Bytes::from_static(b"cursor"),
+        })
+    };
+    engine.receive(peers[0], message(document(1), 1));
+    let told = run(&mut engine);
+    let [(to, Frame::Ephemeral(frame))] = &told[..] else {
+        panic!("expected one message, got {told:?}");
+    };
+    assert_eq!(*to, peers[1]);
+    assert_eq!(
+        (frame.sender.as_str(), frame.target.as_str()),
+        ("peer1", "peer2")
+    );
+    // It comes back by another way.
+    engine.receive(peers[1], message(document(1), 1));
+    assert!(run(&mut engine).is_empty());
+    // Who does not share the document has nothing to say about it.
+    engine.receive(peers[2], message(document(1), 2));
+    assert!(run(&mut engine).is_empty());
+}
+
+#[test]
+fn ten_new_clients_get_the_same_bytes() {
+    let mut engine = engine();
+    let author = join(&mut engine, 100, true);
+    engine.receive(author, sync(author, document(1), push(&filled(500))));
+    run(&mut engine);
+    let question = SyncMessage {
+        have: vec![headwater_sync::message::Have::default()],
+        ..SyncMessage::new(MessageVersion::V1, Vec::new(), Vec::new())
+    };
+    let answers: Vec<_> = (0..10)
+        .flat_map(|number| {
+            let peer = join(&mut engine, number, false);
+            engine.receive(peer, sync(peer, document(1), question.encode()));
+            messages(&run(&mut engine))
+        })
+        .collect();
+    assert_eq!(answers.len(), 10);
+    for answer in answers {
+        let message = automerge::sync::Message::decode(&answer).unwrap();
+        let mut copy = Automerge::new();
+        let mut state = automerge::sync::State::new();
+        automerge::sync::SyncDoc::receive_sync_message(&mut copy, &mut state, message).unwrap();
+        assert_eq!(copy.get_heads(), filled(500).get_heads());
+    }
+}
+
+/// A sync that is larger than a message is split so that each part can be applied by itself.
+#[test]
+fn large_syncs_are_split() {
+    let mut config = EngineConfig::new(PeerId::new("server"));
+    config.limits.message_bytes = 40_000;
+    let mut engine = engine_with(config);
+    let author = join(&mut engine, 1, true);
+    let all = filled(500);
+    for part in all.get_changes(&[]).chunks(100) {
+        let chunks = part.iter().map(Change::raw_bytes).collect();
+        let heads = vec![part.last().unwrap().hash()];
+        let message = SyncMessage::new(MessageVersion::V1, heads, chunks);
+        engine.receive(author, sync(author, document(1), message.encode()));
+    }
+    run(&mut engine);
+    let old = join(&mut engine, 2, false);
+    let question = SyncMessage {
+        flags: None,
+        have: vec![headwater_sync::message::Have::default()],
+        ..SyncMessage::new(MessageVersion::V1, Vec::new(), Vec::new())
+    };
+    engine.receive(old, sync(old, document(1), question.encode()));
+    let parts = messages(&run(&mut engine));
+    assert!(parts.len() > 1, "{} parts", parts.len());
+    let mut copy = Automerge::new();
+    let mut state = automerge::sync::State::new();
+    for part in parts {
+        assert!(part.len() <= 40_000);
+        let message = automerge::sync::Message::decode(&part).unwrap();
+        let promised = message.heads.clone();
+        automerge::sync::SyncDoc::receive_sync_message(&mut copy, &mut state, message).unwrap();
+        assert_eq!(copy.get_heads(), promised);
+    }
+    assert_eq!(copy.get_heads(), all.get_heads());
+}
+
+/// On a connection between servers, which carries many databases, every frame names its own.
+#[test]
+fn links_name_the_database() {
+    let mut engine = engine();
+    let database = DatabaseId::from_bytes([5; 16]);
+    let peer = Peer {
+        id: PeerId::new("server2"),
+        headwater: Some(HeadwaterMetadata {
+            version: 1,
+            durable: true,
+        }),
+        role: Role::Client,
+        database: Some(database),
+    };
+    engine.connect(ConnectionId(1), peer);
+    join(&mut engine, 2, true);
+    put(&mut engine, document(1), 1);
+    put(&mut engine, document(1), 2);
+    let frames = run(&mut engine);
+    assert_eq!(frames.len(), 4);
+    for (connection, frame) in frames {
+        let expected = (connection == ConnectionId(1)).then_some(database);
+        assert_eq!(frame.document(), Some((document(1), expected)));
+    }
+}
+
+#[test]
+fn one_connection_cannot_share_documents_without_end() {
+    let mut config = EngineConfig::new(PeerId::new("server"));
+    config.documents = 10;
+    let mut engine = engine_with(config);
+    let peer = join(&mut engine, 1, false);
+    let question = SyncMessage::new(MessageVersion::V1, Vec::new(), Vec::new()).encode();
+    for number in 0..11 {
+        engine.receive(peer, sync(peer, document(number), question.clone()));
+    }
+    assert!(matches!(
+        outputs(&mut engine).last(),
+        Some(Output::Close { .. })
+    ));
+}
+
+/// A Headwater peer that repeats a question it was answered gets no second answer, so that two peers never talk for ever.
+#[test]
+fn a_repeated_question_is_answered_once() {
+    let mut engine = engine();
+    let peer = join(&mut engine, 1, true);
+    put(&mut engine, document(1), 1);
+    run(&mut engine);
+    let mut question = SyncMessage::new(MessageVersion::V1, filled(1).get_heads(), Vec::new());
+    question.need = filled(2).get_heads();
+    let question = question.encode();
+    engine.receive(peer, sync(peer, document(1), question.clone()));
+    assert_eq!(run(&mut engine).len(), 1);
+    for _ in 0..3 {
+        engine.receive(peer, sync(peer, document(1), question.clone()));
+        assert!(run(&mut engine).is_empty());
+    }
+}
+
+proptest! {
+    /// Whatever a peer sends, the engine lives, and serves the others.
+    #[test]
+    fn rubbish_is_survived(
+        headwater in any::<bool>(),
+        rubbish in proptest::collection::vec(
+            (0_u8..3, any::<bool>(), proptest::collection::vec(any::<u8>(), 0..80),
+             proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)),
+            1..12,
+        ),
+    ) {
+        let mut engine = engine();
+        let good = join(&mut engine, 1, true);
+        let bad = join(&mut engine, 2, headwater);
+        put(&mut engine, document(1), 1);
+        run(&mut engine);
+        for (number, valid, bytes, changes) in rubbish {
+            let mut data = if valid { push(&filled(5)) } else { bytes };
+            for (at, value) in changes {
+                if !data.is_empty() {
+                    let at = at.index(data.len());
+                    data[at] = value;
+                }
+            }
+            engine.receive(bad, sync(bad, document(number), data));
+            run(&mut engine);
+        }
+        engine.receive(good, sync(good, document(7), push(&filled(2))));
+        let told = run(&mut engine);
+        prop_assert!(told.iter().any(|(to, _)| *to == good));
+        prop_assert!(engine.replica().document(&document(7)).is_some());
+    }
+}
