@@ -13,6 +13,7 @@ mod genesis;
 pub mod id;
 pub mod json;
 mod names;
+pub mod plain;
 mod plan;
 mod read;
 mod receive;

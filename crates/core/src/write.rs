@@ -53,6 +53,15 @@ pub struct Written {
     pub deleted: usize,
 }
 
+impl std::ops::AddAssign for Written {
+    fn add_assign(&mut self, other: Self) {
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.deleted += other.deleted;
+    }
+}
+
 /// A write that was applied in memory; it is safe once `changes` are stored.
 #[derive(Debug, Default)]
 pub struct LocalWrite {

@@ -1,3 +1,45 @@
-//! A local-first replication engine: records edited offline, merged as CRDTs, never lost
+//! Headwater: records that people edit offline, merged without a coordinator, never lost.
+//!
+//! A [`Peer`] keeps databases in a store: a folder, or a browser's IndexedDB. Everything is read and written there, at
+//! once and offline; [`Database::connect`] syncs with a server whenever one can be reached. Concurrent edits are merged as
+//! automerge merges them, with rules for records on top: edits of different fields both stand, counters add up, texts
+//! merge by character, of two values for one field the last writer's wins, and an edit outlives a delete that had not
+//! seen it.
+//!
+//! A write resolves once it is stored. [`SyncState::unsynced`] tells how many local edits no durable server has yet.
 
+mod collection;
+mod database;
+mod error;
+mod link;
+mod node;
+mod options;
+mod peer;
+pub mod plain;
+mod replica;
+mod runtime;
+mod scope;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod serving;
+mod session;
 pub mod storage;
+mod store;
+mod subscription;
+mod sync_state;
+pub mod transport;
+
+pub use collection::{Collection, TypedCollection};
+pub use database::Database;
+pub use error::Error;
+pub use headwater_core::typed::{Bytes, Counter, Text, Timestamp};
+pub use headwater_core::{
+    Attribution, CollectionSchema, DatabaseId, DeleteRule, DocumentId, Edit, Event, FieldType,
+    Observe, Patch, Provenance, Record, RecordChange, RecordEvent, Scan, Value, WriteError,
+    Written, json,
+};
+pub use link::Link;
+pub use options::Options;
+pub use peer::{DatabaseInfo, OnOpenFn, Peer};
+pub use session::SessionError;
+pub use subscription::{Lagged, Listener, SUBSCRIPTION_CAPACITY, Subscription};
+pub use sync_state::{LinkState, LinkStatus, SyncState};

@@ -157,6 +157,16 @@ pub enum Frame {
         /// Why, for people.
         message: String,
     },
+    /// All documents that the sender has in this database have been announced (`headwater-announced`, sent to Headwater
+    /// peers only). So the target knows when it has heard of everything.
+    Announced {
+        /// Who announced.
+        sender: PeerId,
+        /// To whom.
+        target: PeerId,
+        /// The database, on connections that carry several.
+        database: Option<DatabaseId>,
+    },
     /// A frame of a type we do not know, which is ignored.
     Unknown {
         /// Who sent it, if it says so.
@@ -273,6 +283,7 @@ impl Frame {
             Self::RemoteHeadsChanged { .. } => "remote-heads-changed",
             Self::Leave { .. } => "leave",
             Self::Refused { .. } => "headwater-refused",
+            Self::Announced { .. } => "headwater-announced",
             Self::Unknown { kind, .. } => kind,
         }
     }
@@ -287,10 +298,19 @@ impl Frame {
             | Self::RemoteSubscriptionChange { sender, .. }
             | Self::RemoteHeadsChanged { sender, .. }
             | Self::Leave { sender }
+            | Self::Announced { sender, .. }
             | Self::Refused { sender, .. } => Some(sender),
             Self::Sync(frame) => Some(&frame.sender),
             Self::Ephemeral(frame) => Some(&frame.sender),
             Self::Unknown { sender, .. } => sender.as_ref(),
+        }
+    }
+
+    /// The database that it names.
+    pub fn database(&self) -> Option<DatabaseId> {
+        match self {
+            Self::Announced { database, .. } => *database,
+            frame => frame.document()?.1,
         }
     }
 

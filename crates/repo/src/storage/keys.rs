@@ -7,12 +7,13 @@
 //! ```
 //!
 //! Chunks are named by what they hold, so writing one twice changes nothing. The names under `m/` are
-//! `replica-id`, `alias/<name of a database>`, and `acknowledged/<document id, 16 bytes>/<name of a server>` for the heads
+//! `replica-id`, `alias/<name of a database>`, `member/<database id, 16 bytes>/<document id, 16 bytes>` for each document
+//! of a database, and `acknowledged/<document id, 16 bytes>/<name of a server>` for the heads
 //! that a durable server has returned. All values are [frames](super::framing).
 
 use super::framing::Kind;
 use automerge::ChangeHash;
-use headwater_core::id::DocumentId;
+use headwater_core::id::{DatabaseId, DocumentId};
 use sha2::{Digest, Sha256};
 
 /// The prefix of all chunks of all documents.
@@ -35,6 +36,15 @@ pub struct ChunkKey {
 }
 
 impl ChunkKey {
+    /// The key.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let kind = match self.kind {
+            Kind::Snapshot => b"s/",
+            _ => b"i/",
+        };
+        [&document(&self.document)[..], kind, &self.hash].concat()
+    }
+
     /// Reads a key; `None` if it has another form.
     pub fn parse(key: &[u8]) -> Option<Self> {
         let (document, rest) = key.strip_prefix(DOCUMENTS)?.split_first_chunk::<16>()?;
@@ -87,6 +97,31 @@ pub fn replica_id() -> Vec<u8> {
 /// The key of the database id that a local name stands for. An empty name gives the prefix of all.
 pub fn alias(name: &str) -> Vec<u8> {
     metadata(&format!("alias/{name}"))
+}
+
+/// The key that says that a document belongs to a database.
+pub fn member(database: DatabaseId, document: DocumentId) -> Vec<u8> {
+    [&members(Some(database))[..], document.as_bytes()].concat()
+}
+
+/// The prefix of the documents of one database, or of all databases.
+pub fn members(database: Option<DatabaseId>) -> Vec<u8> {
+    let prefix = metadata("member/");
+    match database {
+        None => prefix,
+        Some(database) => [&prefix[..], database.as_bytes(), b"/"].concat(),
+    }
+}
+
+/// Reads a key that [`member`] made; `None` if it has another form.
+pub fn parse_member(key: &[u8]) -> Option<(DatabaseId, DocumentId)> {
+    let rest = key.strip_prefix(members(None).as_slice())?;
+    let (database, rest) = rest.split_first_chunk::<16>()?;
+    let document = rest.strip_prefix(b"/")?.try_into().ok()?;
+    Some((
+        DatabaseId::from_bytes(*database),
+        DocumentId::from_bytes(document),
+    ))
 }
 
 /// The key of the heads of a document that a durable server has returned. An empty name gives the prefix of all

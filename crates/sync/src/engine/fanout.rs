@@ -2,6 +2,7 @@
 
 use super::queue::Turn;
 use super::{ConnectionId, Engine, Replica, outgoing};
+use crate::frame::Frame;
 use crate::frame::SharedSync;
 use automerge::Change;
 use bytes::Bytes;
@@ -102,6 +103,14 @@ impl<R: Replica> Engine<R> {
                 .unwrap_or_default();
             let message = outgoing::announcement(heads, start_over);
             self.send_sync(connection, id, &[message], missing);
+        }
+        if let Some(connected) = self.peers.get(connection) {
+            let done = Frame::Announced {
+                sender: self.config.peer_id.clone(),
+                target: connected.peer.id.clone(),
+                database: connected.peer.database,
+            };
+            self.send(connection, done.encode());
         }
     }
 

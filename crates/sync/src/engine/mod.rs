@@ -246,6 +246,39 @@ impl<R: Replica> Engine<R> {
         self.failed
     }
 
+    /// Whether some Headwater peer that is connected has all that we have and we all that it has, as far as both have said.
+    pub fn in_sync(&self) -> bool {
+        let settled = !self.failed && self.in_flight.is_none() && self.queue.is_empty();
+        settled
+            && self
+                .peers
+                .connections()
+                .any(|(id, _)| self.in_sync_with(id))
+    }
+
+    fn in_sync_with(&self, connection: ConnectionId) -> bool {
+        let Some(connected) = self.peers.get(connection).filter(|peer| peer.announced) else {
+            return false;
+        };
+        let equal = |id: &DocumentId| {
+            let mut ours = self
+                .replica
+                .document(id)
+                .map(|document| document.get_heads())
+                .unwrap_or_default();
+            ours.sort_unstable();
+            self.peers
+                .existing_share(connection, id)
+                .is_some_and(|share| {
+                    let mut theirs = share.heads.clone();
+                    theirs.sort_unstable();
+                    share.refused || theirs == ours
+                })
+        };
+        let ours = self.replica.documents();
+        ours.iter().chain(&connected.documents).all(equal)
+    }
+
     /// Takes in a peer whose handshake is done. A connected peer of the same name is closed.
     pub fn connect(&mut self, connection: ConnectionId, peer: Peer) {
         let same_name = |(other, known): (ConnectionId, &Peer)| {
@@ -290,6 +323,11 @@ impl<R: Replica> Engine<R> {
                         by: RefusedBy::Peer,
                         message,
                     });
+                }
+            }
+            Frame::Announced { .. } => {
+                if let Some(connected) = self.peers.get_mut(connection) {
+                    connected.announced = true;
                 }
             }
             // That a peer lacks a document changes nothing: it is told when there is something to tell. Heads at other

@@ -14,6 +14,8 @@ pub(super) struct Connected {
     /// Bytes of its messages that wait for a batch.
     pub(super) backlog: usize,
     pub(super) paused: bool,
+    /// Whether it has announced everything it had when it connected.
+    pub(super) announced: bool,
 }
 
 /// How far one peer has come with one document.
@@ -48,6 +50,7 @@ impl Peers {
             documents: BTreeSet::new(),
             backlog: 0,
             paused: false,
+            announced: false,
         };
         self.connected.insert(connection, connected);
     }

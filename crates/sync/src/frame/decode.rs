@@ -165,6 +165,11 @@ impl Fields<'_> {
                 database: self.optional_id("databaseId")?,
                 message: self.optional("message", text)?.unwrap_or_default(),
             },
+            "headwater-announced" => Frame::Announced {
+                sender: self.sender()?,
+                target: self.target()?,
+                database: self.optional_id("databaseId")?,
+            },
             _ => Frame::Unknown {
                 sender: self.sender().ok(),
                 kind: self.kind,

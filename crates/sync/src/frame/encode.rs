@@ -137,6 +137,23 @@ fn small(e: &mut Encoder<Buffer>, frame: &Frame) -> Encoding {
             header(e, frame.kind(), 1, sender, target)?;
             e.str("message")?.str(message)?.ok()
         }
+        Frame::Announced {
+            sender,
+            target,
+            database,
+        } => {
+            header(
+                e,
+                frame.kind(),
+                u64::from(database.is_some()),
+                sender,
+                target,
+            )?;
+            if let Some(database) = database {
+                e.str("databaseId")?.str(&database.to_string())?;
+            }
+            Ok(())
+        }
         Frame::Unavailable {
             sender,
             target,

@@ -6,7 +6,6 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 pub mod replica;
-pub mod stock;
 
 use automerge::ChangeHash;
 use bytes::Bytes;

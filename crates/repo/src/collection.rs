@@ -1,0 +1,149 @@
+//! Records by key.
+
+use crate::Database;
+use crate::error::Error;
+use crate::subscription::Subscription;
+use headwater_core::typed::{from_record, to_record};
+use headwater_core::{Operation, Patch, Record, Scan, Written};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+/// How many records go into one change when many are put at once.
+const PUT_BATCH: usize = 1000;
+
+/// Records by key, each a map of named values.
+#[derive(Debug, Clone)]
+pub struct Collection {
+    database: Database,
+    name: String,
+}
+
+impl Collection {
+    pub(crate) fn new(database: Database, name: String) -> Self {
+        Self { database, name }
+    }
+
+    /// The same collection with records of a type with serde's traits.
+    pub fn typed<T: Serialize + DeserializeOwned>(&self) -> TypedCollection<T> {
+        TypedCollection {
+            untyped: self.clone(),
+            record: PhantomData,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes the record of this key equal to `record`. Resolves once it is stored.
+    pub async fn put(&self, key: &str, record: Record) -> Result<Written, Error> {
+        self.put_many([(key.to_owned(), record)]).await
+    }
+
+    /// Puts many records, in batches that are each stored as a whole. A later record of a key replaces an earlier one.
+    pub async fn put_many(
+        &self,
+        records: impl IntoIterator<Item = (String, Record)>,
+    ) -> Result<Written, Error> {
+        let mut total = Written::default();
+        let mut batch = BTreeMap::new();
+        let mut records = records.into_iter().peekable();
+        while let Some((key, record)) = records.next() {
+            batch.insert(key, record);
+            let ends = records
+                .peek()
+                .is_none_or(|(next, _)| batch.contains_key(next));
+            if ends || batch.len() == PUT_BATCH {
+                let operation = Operation::Put(std::mem::take(&mut batch));
+                total += self.database.write(&self.name, operation).await?;
+            }
+        }
+        Ok(total)
+    }
+
+    /// Edits fields of a record that is there. Resolves once the edit is stored.
+    pub async fn patch(&self, key: &str, patch: Patch) -> Result<Written, Error> {
+        let operation = Operation::Patch(key.to_owned(), patch);
+        self.database.write(&self.name, operation).await
+    }
+
+    /// Deletes a record that is there. Resolves once that is stored.
+    pub async fn delete(&self, key: &str) -> Result<Written, Error> {
+        let operation = Operation::Delete(key.to_owned());
+        self.database.write(&self.name, operation).await
+    }
+
+    /// The record of this key; `None` if there is none.
+    pub fn get(&self, key: &str) -> Option<Record> {
+        let node = &self.database.node.node;
+        node.read(|replica| replica.0.get(&self.name, key))
+    }
+
+    /// Records in the order of their keys.
+    pub fn scan(&self, scan: &Scan) -> Vec<(String, Record)> {
+        let node = &self.database.node.node;
+        node.read(|replica| replica.0.scan(&self.name, scan))
+    }
+
+    /// Every change to its records from now on, local or remote.
+    pub fn subscribe(&self) -> Subscription {
+        let subscribers = &self.database.node.tracker.subscribers;
+        subscribers.subscribe(Some(self.name.clone()))
+    }
+}
+
+/// Records by key, each a `T`.
+#[derive(Debug)]
+pub struct TypedCollection<T> {
+    untyped: Collection,
+    record: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for TypedCollection<T> {
+    fn clone(&self) -> Self {
+        Self {
+            untyped: self.untyped.clone(),
+            record: PhantomData,
+        }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> TypedCollection<T> {
+    /// The collection with untyped records, for what does not depend on the type.
+    pub fn untyped(&self) -> &Collection {
+        &self.untyped
+    }
+
+    /// Makes the record of this key equal to `value`. Resolves once it is stored.
+    pub async fn put(&self, key: &str, value: &T) -> Result<Written, Error> {
+        self.untyped.put(key, to_record(value)?).await
+    }
+
+    /// Edits fields of a record that is there. Resolves once the edit is stored.
+    pub async fn patch(&self, key: &str, patch: Patch) -> Result<Written, Error> {
+        self.untyped.patch(key, patch).await
+    }
+
+    /// Deletes a record that is there. Resolves once that is stored.
+    pub async fn delete(&self, key: &str) -> Result<Written, Error> {
+        self.untyped.delete(key).await
+    }
+
+    /// The record of this key; `None` if there is none.
+    pub fn get(&self, key: &str) -> Result<Option<T>, Error> {
+        let record = self.untyped.get(key);
+        Ok(record.as_ref().map(from_record).transpose()?)
+    }
+
+    /// Records in the order of their keys.
+    pub fn scan(&self, scan: &Scan) -> Result<Vec<(String, T)>, Error> {
+        let records = self.untyped.scan(scan);
+        records
+            .into_iter()
+            .map(|(key, record)| Ok((key, from_record(&record)?)))
+            .collect()
+    }
+}

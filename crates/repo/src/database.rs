@@ -1,0 +1,196 @@
+//! An open database, as an application uses it.
+
+use crate::error::Error;
+use crate::link::Link;
+use crate::node::Node;
+use crate::peer::Peer;
+use crate::replica::DatabaseReplica;
+use crate::runtime;
+use crate::session::Outgoing;
+use crate::subscription::{Listener, Subscription};
+use crate::sync_state::{SyncState, Tracker};
+use crate::{Collection, DatabaseId};
+use headwater_core::{CollectionSchema, Operation, Write, WriteContext, Written, catalog};
+use headwater_sync::connection::{RemotePeer, Role};
+use headwater_sync::engine::{ConnectionId, Peer as EnginePeer, WriteError as NotWritten};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// An open database. Cloning it gives another handle to the same.
+#[derive(Debug, Clone)]
+pub struct Database {
+    peer: Peer,
+    pub(crate) node: Arc<DatabaseNode>,
+}
+
+#[derive(Debug)]
+pub(crate) struct DatabaseNode {
+    pub id: DatabaseId,
+    pub node: Arc<Node<DatabaseReplica>>,
+    pub tracker: Arc<Tracker>,
+    links: Mutex<Vec<Link>>,
+}
+
+impl DatabaseNode {
+    pub fn new(id: DatabaseId, node: Arc<Node<DatabaseReplica>>, tracker: Arc<Tracker>) -> Self {
+        Self {
+            id,
+            node,
+            tracker,
+            links: Mutex::default(),
+        }
+    }
+
+    /// Takes a connection in that is about this database alone.
+    pub fn connect(
+        &self,
+        connection: ConnectionId,
+        role: Role,
+        peer: RemotePeer,
+        outgoing: Outgoing,
+    ) {
+        self.joined(connection, &peer);
+        let peer = EnginePeer {
+            id: peer.id,
+            headwater: peer.metadata.headwater,
+            role,
+            database: None,
+        };
+        self.node.connect(connection, peer, outgoing);
+    }
+
+    pub fn joined(&self, connection: ConnectionId, peer: &RemotePeer) {
+        if let Some(storage) = &peer.metadata.storage_id {
+            self.tracker.joined(connection, storage.clone());
+        }
+    }
+
+    pub fn left(&self, connection: ConnectionId) {
+        self.tracker.closed(connection);
+        self.node.disconnect(connection);
+    }
+
+    pub fn end_links(&self) {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.drain(..).for_each(|link| link.close());
+    }
+}
+
+impl Database {
+    pub(crate) fn new(peer: Peer, node: Arc<DatabaseNode>) -> Self {
+        Self { peer, node }
+    }
+
+    /// Its id, by which others open it.
+    pub fn id(&self) -> DatabaseId {
+        self.node.id
+    }
+
+    /// A collection, by its name. It comes into being with its first record.
+    pub fn collection(&self, name: impl Into<String>) -> Collection {
+        Collection::new(self.clone(), name.into())
+    }
+
+    /// The collections, by name.
+    pub fn collections(&self) -> BTreeMap<String, catalog::Collection> {
+        let read = |replica: &DatabaseReplica| replica.0.collections().clone();
+        self.node.node.read(read)
+    }
+
+    /// Declares a collection, adding to what was declared of it before, here or elsewhere.
+    pub async fn declare(&self, collection: &str, schema: CollectionSchema) -> Result<(), Error> {
+        self.write(collection, Operation::Declare(schema))
+            .await
+            .map(drop)
+    }
+
+    /// Canonical JSON of all records: equal on all peers that have the same edits.
+    pub fn to_json(&self) -> String {
+        self.node.node.read(|replica| replica.0.to_json())
+    }
+
+    /// Syncs with a server at `ws://HOST:PORT` or `wss://HOST:PORT` from now on, over every interruption.
+    pub fn connect(&self, url: &str) -> Result<Link, Error> {
+        let link = Link::start(&self.peer, &self.node, url)?;
+        let mut links = self
+            .node
+            .links
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        links.push(link.clone());
+        Ok(link)
+    }
+
+    /// The state of synchronisation now.
+    pub fn sync_state(&self) -> SyncState {
+        self.node.tracker.watch().borrow().clone()
+    }
+
+    /// The state of synchronisation, as it changes.
+    pub fn watch_sync_state(&self) -> watch::Receiver<SyncState> {
+        self.node.tracker.watch()
+    }
+
+    /// How many local edits no durable server is known to have.
+    pub fn unsynced(&self) -> u64 {
+        self.sync_state().unsynced
+    }
+
+    /// Waits until a connected server has everything that is here, and everything that it has is here.
+    pub async fn synced(&self, timeout: Duration) -> Result<(), Error> {
+        use futures::FutureExt as _;
+        let mut limit = std::pin::pin!(runtime::sleep(timeout).fuse());
+        loop {
+            if self.node.node.with_engine(|engine| engine.in_sync()) && self.unsynced() == 0 {
+                return Ok(());
+            }
+            let mut pause = std::pin::pin!(runtime::sleep(Duration::from_millis(10)).fuse());
+            futures::select_biased! {
+                () = limit => {
+                    let seconds = timeout.as_secs();
+                    let state = format!("{:?}", self.sync_state());
+                    return Err(Error::NotInSync { seconds, state });
+                }
+                () = pause => {}
+            }
+        }
+    }
+
+    /// Every change to any record from now on.
+    pub fn subscribe(&self) -> Subscription {
+        self.node.tracker.subscribers.subscribe(None)
+    }
+
+    /// Calls `listener` with durable changes from now on, and first `start` with the records as they are, with nothing
+    /// between the two. Both are called with the database locked and must be quick.
+    pub fn follow(&self, start: impl FnOnce(&headwater_core::Database), listener: Listener) {
+        self.node.node.read(|replica| {
+            start(&replica.0);
+            self.node.tracker.subscribers.follow(listener);
+        });
+    }
+
+    pub(crate) async fn write(
+        &self,
+        collection: &str,
+        operation: Operation,
+    ) -> Result<Written, Error> {
+        let options = &self.peer.inner.options;
+        let write = Write {
+            collection: collection.to_owned(),
+            operation,
+            context: WriteContext {
+                origin: options.origin.clone(),
+                user: options.user.clone(),
+                at: runtime::wall_clock(),
+            },
+        };
+        match self.node.node.write(write).await {
+            Ok(done) => Ok(done.written),
+            Err(NotWritten::Rejected(error)) => Err(error.into()),
+            Err(NotWritten::NotDurable(reason)) => Err(Error::NotSaved { reason }),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! One connection at work: what arrives goes to a scope's engines, what they send goes out.
+
+use crate::runtime;
+use crate::transport::{MaybeSend, Transport, TransportError};
+use bytes::Bytes;
+use futures::channel::mpsc;
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _, select_biased};
+use headwater_sync::connection::{
+    Connection, ConnectionConfig, PeerMisbehaved, Received, RemotePeer, Role, Transmit,
+};
+use headwater_sync::engine::ConnectionId;
+use headwater_sync::frame::{Frame, PeerId};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How many bytes may wait to be sent on one connection. A peer that reads slower is cut off, and catches up when it
+/// comes back.
+const MAX_QUEUED: usize = 256 << 20;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The peer did not keep to the protocol, or went.
+    #[error(transparent)]
+    Misbehaved(#[from] PeerMisbehaved),
+    /// The WebSocket broke.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// An engine ended it.
+    #[error("{0}")]
+    Closed(String),
+    /// The peer closed the WebSocket.
+    #[error("the peer closed the connection")]
+    Ended,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) type ScopeFuture<'a> = futures::future::BoxFuture<'a, Result<(), SessionError>>;
+#[cfg(target_arch = "wasm32")]
+pub(crate) type ScopeFuture<'a> = futures::future::LocalBoxFuture<'a, Result<(), SessionError>>;
+
+/// The documents that a connection is about.
+pub(crate) trait Scope: MaybeSend + Sync {
+    /// The handshake is done.
+    fn joined<'a>(
+        &'a self,
+        id: ConnectionId,
+        role: Role,
+        peer: RemotePeer,
+        outgoing: Outgoing,
+    ) -> ScopeFuture<'a>;
+    /// A frame came.
+    fn frame<'a>(&'a self, id: ConnectionId, frame: Frame) -> ScopeFuture<'a>;
+    /// The connection is gone.
+    fn closed(&self, id: ConnectionId);
+}
+
+#[derive(Debug)]
+enum Item {
+    Transmit(Transmit),
+    Close(String),
+}
+
+impl Item {
+    fn size(&self) -> usize {
+        match self {
+            Self::Transmit(Transmit::Frame(frame)) => frame.len(),
+            Self::Transmit(Transmit::Ping) | Self::Close(_) => 0,
+        }
+    }
+}
+
+/// The queue of one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    queue: mpsc::UnboundedSender<Item>,
+    queued: Arc<AtomicUsize>,
+    /// How many engines want no more to be read for now.
+    pauses: Arc<watch::Sender<usize>>,
+}
+
+impl Outgoing {
+    pub fn send(&self, frame: Bytes) {
+        if self.queued.load(Ordering::Relaxed) > MAX_QUEUED {
+            self.close("it reads too slowly".to_owned());
+            return;
+        }
+        self.push(Item::Transmit(Transmit::Frame(frame)));
+    }
+
+    pub fn pause(&self) {
+        self.pauses.send_modify(|pauses| *pauses += 1);
+    }
+
+    pub fn resume(&self) {
+        self.pauses
+            .send_modify(|pauses| *pauses = pauses.saturating_sub(1));
+    }
+
+    pub fn close(&self, message: String) {
+        self.push(Item::Close(message));
+    }
+
+    fn push(&self, item: Item) {
+        self.queued.fetch_add(item.size(), Ordering::Relaxed);
+        // If the other end of the queue is gone, so is the connection.
+        let _ = self.queue.unbounded_send(item);
+    }
+}
+
+/// Numbers that no other connection of this process has had.
+fn next_id() -> ConnectionId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    ConnectionId(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Runs a connection until it ends. `on_joined` is called once the handshake is done.
+pub(crate) async fn run<T: Transport>(
+    transport: T,
+    role: Role,
+    config: ConnectionConfig,
+    scope: Arc<dyn Scope>,
+    on_joined: impl FnOnce(&RemotePeer) + MaybeSend,
+) -> SessionError {
+    let id = next_id();
+    let (queue, mut items) = mpsc::unbounded();
+    let (pauses, paused) = watch::channel(0);
+    let outgoing = Outgoing {
+        queue,
+        queued: Arc::new(AtomicUsize::new(0)),
+        pauses: Arc::new(pauses),
+    };
+    let (mut sink, stream) = transport.split();
+    let session = Session {
+        id,
+        role,
+        scope: Arc::clone(&scope),
+        outgoing: outgoing.clone(),
+        paused,
+    };
+    // Sending and receiving go on independently: two peers that each wait for the other to read would wait for ever.
+    let ended = {
+        let mut sending = pin!(send_all(&mut sink, &mut items, &outgoing.queued).fuse());
+        let mut receiving = pin!(session.receive_all(stream, config, on_joined).fuse());
+        select_biased! {
+            ended = receiving => ended,
+            ended = sending => ended,
+        }
+    };
+    scope.closed(id);
+    // What is still queued, such as the frame that says why, goes out if the peer takes it soon.
+    let mut flush = pin!(
+        async {
+            while let Ok(item) = items.try_recv() {
+                if let Item::Transmit(transmit) = item
+                    && sink.feed(transmit).await.is_err()
+                {
+                    return;
+                }
+            }
+            // The connection ends either way.
+            let _ = sink.close().await;
+        }
+        .fuse()
+    );
+    let mut timeout = pin!(runtime::sleep(Duration::from_secs(2)).fuse());
+    select_biased! {
+        () = flush => {}
+        () = timeout => {}
+    }
+    ended
+}
+
+async fn send_all(
+    sink: &mut (impl futures::Sink<Transmit, Error = TransportError> + Unpin),
+    items: &mut mpsc::UnboundedReceiver<Item>,
+    queued: &AtomicUsize,
+) -> SessionError {
+    while let Some(first) = items.next().await {
+        let mut next = Some(first);
+        while let Some(item) = next {
+            queued.fetch_sub(item.size(), Ordering::Relaxed);
+            match item {
+                Item::Close(message) => {
+                    let _ = sink.flush().await;
+                    return SessionError::Closed(message);
+                }
+                Item::Transmit(transmit) => {
+                    if let Err(error) = sink.feed(transmit).await {
+                        return error.into();
+                    }
+                }
+            }
+            next = items.try_recv().ok();
+        }
+        if let Err(error) = sink.flush().await {
+            return error.into();
+        }
+    }
+    SessionError::Ended
+}
+
+struct Session {
+    id: ConnectionId,
+    role: Role,
+    scope: Arc<dyn Scope>,
+    outgoing: Outgoing,
+    paused: watch::Receiver<usize>,
+}
+
+impl Session {
+    async fn receive_all(
+        mut self,
+        mut stream: impl futures::Stream<
+            Item = Result<headwater_sync::connection::Incoming, TransportError>,
+        > + Unpin,
+        config: ConnectionConfig,
+        on_joined: impl FnOnce(&RemotePeer),
+    ) -> SessionError {
+        let name = config.peer_id.clone();
+        let mut peer_name = PeerId::new("unknown");
+        let mut connection = Connection::new(self.role, config, runtime::monotonic());
+        let mut on_joined = Some(on_joined);
+        loop {
+            self.transmit(&mut connection);
+            let deadline = connection.poll_timeout();
+            let wait = deadline.map(|at| at.saturating_sub(runtime::monotonic()));
+            let mut timeout = pin!(
+                async {
+                    match wait {
+                        Some(wait) => runtime::sleep(Duration::from_millis(wait)).await,
+                        None => std::future::pending().await,
+                    }
+                }
+                .fuse()
+            );
+            let arrived = select_biased! {
+                arrived = stream.next().fuse() => Some(arrived),
+                () = timeout => None,
+            };
+            let outcome = match arrived {
+                None => connection
+                    .handle_timeout(runtime::monotonic())
+                    .map(|()| Received::Nothing),
+                Some(None) => return SessionError::Ended,
+                Some(Some(Err(error))) => return error.into(),
+                Some(Some(Ok(message))) => connection.receive(message, runtime::monotonic()),
+            };
+            let outcome = match outcome {
+                Err(error) => {
+                    self.transmit(&mut connection);
+                    return error.into();
+                }
+                Ok(Received::Nothing) => Ok(()),
+                Ok(Received::Joined(peer)) => {
+                    peer_name = peer.id.clone();
+                    self.transmit(&mut connection);
+                    if let Some(on_joined) = on_joined.take() {
+                        on_joined(&peer);
+                    }
+                    let outgoing = self.outgoing.clone();
+                    self.scope.joined(self.id, self.role, peer, outgoing).await
+                }
+                Ok(Received::Frame(frame)) => self.scope.frame(self.id, frame).await,
+            };
+            if let Err(error) = outcome {
+                let why = Frame::Error {
+                    sender: name,
+                    target: peer_name,
+                    message: error.to_string(),
+                };
+                self.outgoing.send(why.encode());
+                return error;
+            }
+            // The sender lives as long as this session, so waiting cannot fail.
+            let _ = self.paused.wait_for(|pauses| *pauses == 0).await;
+        }
+    }
+
+    fn transmit(&self, connection: &mut Connection) {
+        while let Some(transmit) = connection.poll_transmit() {
+            self.outgoing.push(Item::Transmit(transmit));
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What an application that embeds the crate relies on, with a store in a folder.
+
+use headwater::{
+    Edit, Options, Patch, Peer, Record, RecordChange, Scan, Text, Value, storage::Fault,
+    storage::MemoryDisk,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Note {
+    title: String,
+    body: Text,
+    stars: Option<i64>,
+}
+
+fn note(title: &str) -> Note {
+    Note {
+        title: title.to_owned(),
+        body: Text("a body".to_owned()),
+        stars: None,
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let peer = Peer::open(Options::folder(folder.path())).await.unwrap();
+    let db = peer.create(Some("notes")).await.unwrap();
+    let notes = db.collection("notes").typed::<Note>();
+    notes.put("a", &note("first")).await.unwrap();
+    let patch = Patch::from([("stars".to_owned(), Edit::Set(Value::Int(3)))]);
+    notes.patch("a", patch).await.unwrap();
+    notes.put("b", &note("second")).await.unwrap();
+    notes.delete("b").await.unwrap();
+    let (id, json) = (db.id(), db.to_json());
+    assert_eq!(db.unsynced(), 4 + 1, "four edits and the collection's declaration");
+    peer.close().await.unwrap();
+
+    let peer = Peer::open(Options::folder(folder.path())).await.unwrap();
+    let db = peer.open_named("notes").await.unwrap();
+    assert_eq!((db.id(), db.to_json()), (id, json));
+    assert_eq!(db.unsynced(), 5);
+    let notes = db.collection("notes").typed::<Note>();
+    let read = notes.get("a").unwrap().unwrap();
+    assert_eq!((read.title.as_str(), read.stars), ("first", Some(3)));
+    assert_eq!(notes.scan(&Scan::default()).unwrap().len(), 1);
+    assert!(peer.open_named("other").await.is_err());
+    assert!(peer.create(Some("notes")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_subscription_tells_what_changed_and_who_did_it() {
+    let peer = Peer::open(Options::memory().origin("app").user("ann"))
+        .await
+        .unwrap();
+    let db = peer.create(None).await.unwrap();
+    let notes = db.collection("notes");
+    let mut events = notes.subscribe();
+    let record = Record::from([("x".to_owned(), Value::Int(1))]);
+    notes.put("k", record.clone()).await.unwrap();
+    notes.delete("k").await.unwrap();
+    let inserted = events.next().await.unwrap().unwrap();
+    assert_eq!(inserted.change(), RecordChange::Insert);
+    assert_eq!((inserted.key.as_str(), inserted.after), ("k", Some(record)));
+    let by = inserted.by.unwrap().provenance;
+    assert_eq!(by.origin.as_deref(), Some("app"));
+    assert_eq!(by.user.as_deref(), Some("ann"));
+    let deleted = events.next().await.unwrap().unwrap();
+    assert_eq!(deleted.change(), RecordChange::Delete);
+    assert!(deleted.local);
+}
+
+#[tokio::test]
+async fn a_write_that_is_not_stored_is_an_error_and_is_not_there_afterwards() {
+    let disk = MemoryDisk::default();
+    let peer = Peer::open(Options::memory_disk(disk.clone())).await.unwrap();
+    let db = peer.create(None).await.unwrap();
+    let notes = db.collection("notes");
+    let record = Record::from([("x".to_owned(), Value::Int(1))]);
+    notes.put("kept", record.clone()).await.unwrap();
+    disk.fail_all(Some(Fault::Full));
+    let error = notes.put("lost", record.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("not saved"), "{error}");
+    assert!(peer.storage_failed());
+    disk.fail_all(None);
+    // A write that was made while storage failed waits until it works again.
+    notes.put("later", record).await.unwrap();
+    assert!(!peer.storage_failed());
+    assert!(notes.get("kept").is_some());
+    assert!(notes.get("lost").is_none());
+    assert!(notes.get("later").is_some());
+}
