@@ -23,6 +23,8 @@ const LIMITS: Limits = Limits {
     changes: 20_000,
     actor_bytes: 64,
     actors: 1 << 16,
+    counter_gap: 10_000,
+    waiting: 1_000,
     clock_cells: 1 << 30,
     hashes: 1 << 16,
     bloom_filters: 16,

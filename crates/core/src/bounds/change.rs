@@ -31,53 +31,81 @@ const COLUMNS: [Kind; 14] = [
     ops::MARK,
 ];
 
+/// The content of a change chunk, taken apart.
+pub(super) struct Parts<'a> {
+    pub(super) deps: Vec<ChangeHash>,
+    /// The author, then the other actors that the change names, sorted.
+    pub(super) actors: Vec<ActorId>,
+    pub(super) seq: u64,
+    pub(super) start_op: u32,
+    pub(super) ops: u64,
+    columns: Columns<'a>,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn read(body: &'a [u8], limits: &Limits) -> Result<Self, BoundsError> {
+        let mut reader = Reader::new(body);
+        let deps = hashes(&mut reader, limits)?;
+        let author = actor(&mut reader, limits)?;
+        let (seq, start_op) = (reader.unsigned()?, reader.unsigned()?);
+        reader.signed()?;
+        if std::str::from_utf8(reader.prefixed()?).is_err() {
+            return Err(malformed("its message is not UTF-8"));
+        }
+        let actors = read_actors(&mut reader, author, limits)?;
+        let columns = Layout::read(&mut reader, &COLUMNS)?.plain(&mut reader)?;
+        if seq == 0 || seq > u64::from(u32::MAX) {
+            return Err(malformed("its sequence number is zero or too large"));
+        }
+        // automerge reads an author's name there and panics when it is not on an actor's first change.
+        if seq > 1 && !reader.is_empty() {
+            return Err(malformed(
+                "only an actor's first change may carry extra bytes",
+            ));
+        }
+        let ops = Rows::<u64>::new(&columns, ops::ACTION).count(limits.ops_per_change)?;
+        let after = start_op.saturating_add(ops);
+        match u32::try_from(start_op) {
+            Ok(start_op) if start_op > 0 && after <= u64::from(u32::MAX) => Ok(Self {
+                deps,
+                actors,
+                seq,
+                start_op,
+                ops,
+                columns,
+            }),
+            _ => Err(malformed(
+                "its operations are numbered from zero or too high",
+            )),
+        }
+    }
+
+    /// The operations one by one.
+    pub(super) fn operations(&self, limits: &Limits) -> Result<Operations<'_>, BoundsError> {
+        Operations::new(&self.columns, &self.actors, self.start_op, limits)
+    }
+}
+
 /// Checks the content of a change chunk.
 pub(super) fn check(
     body: &[u8],
     hash: ChangeHash,
     budget: &mut Budget<'_>,
 ) -> Result<ChangeHeader, BoundsError> {
-    let limits = budget.limits;
-    let mut reader = Reader::new(body);
-    let deps = hashes(&mut reader, limits)?;
-    let author = actor(&mut reader, limits)?;
-    let seq = reader.unsigned()?;
-    let start_op = reader.unsigned()?;
-    reader.signed()?;
-    if std::str::from_utf8(reader.prefixed()?).is_err() {
-        return Err(malformed("its message is not UTF-8"));
+    let mut parts = Parts::read(body, budget.limits)?;
+    budget.spend(1, parts.ops)?;
+    let mut operations = parts.operations(budget.limits)?;
+    for _ in 0..parts.ops {
+        operations.next()?;
     }
-    let actors = read_actors(&mut reader, author, limits)?;
-    let columns = Layout::read(&mut reader, &COLUMNS)?.plain(&mut reader)?;
-    if seq == 0 || seq > u64::from(u32::MAX) {
-        return Err(malformed("its sequence number is zero or too large"));
-    }
-    // automerge reads an author's name there and panics when it is not on an actor's first change.
-    if seq > 1 && !reader.is_empty() {
-        return Err(malformed(
-            "only an actor's first change may carry extra bytes",
-        ));
-    }
-    let ops = Rows::<u64>::new(&columns, ops::ACTION).count(limits.ops_per_change)?;
-    let last_op = start_op.saturating_add(ops);
-    if start_op == 0 || last_op > u64::from(u32::MAX) {
-        return Err(malformed(
-            "its operations are numbered from zero or too high",
-        ));
-    }
-    budget.spend(1, ops)?;
-    Body::new(&columns, &actors, start_op as u32, limits)?.check(ops)?;
-    let actor = actors
-        .into_iter()
-        .next()
-        .unwrap_or_else(|| ActorId::from(&[][..]));
+    operations.finish()?;
     Ok(ChangeHeader {
         hash,
-        actor,
-        seq,
-        start_op,
-        ops,
-        deps,
+        actor: parts.actors.swap_remove(0),
+        seq: parts.seq,
+        start_op: u64::from(parts.start_op),
+        ops: parts.ops,
+        deps: parts.deps,
     })
 }
 
@@ -105,12 +133,14 @@ fn read_actors(
     Ok(actors)
 }
 
-/// The operations of a change while they are checked.
-struct Body<'a> {
+/// The operations of a change, checked as they are read.
+pub(super) struct Operations<'a> {
     actors: &'a [ActorId],
     /// Which actors some operation names. A change that names others would be given another hash by automerge.
     named: Vec<bool>,
-    start_op: u32,
+    counter: u32,
+    before: Option<(Action, Option<Id>)>,
+    preds: Vec<Id>,
     preds_left: u64,
     ops: Ops<'a>,
     pred_count: Rows<'a, u64>,
@@ -118,7 +148,7 @@ struct Body<'a> {
     pred_counter: Deltas<'a>,
 }
 
-impl<'a> Body<'a> {
+impl<'a> Operations<'a> {
     fn new(
         columns: &'a Columns<'_>,
         actors: &'a [ActorId],
@@ -130,7 +160,9 @@ impl<'a> Body<'a> {
         Ok(Self {
             actors,
             named,
-            start_op,
+            counter: start_op,
+            before: None,
+            preds: Vec::new(),
             preds_left: Rows::<u64>::new(columns, PRED_ACTOR).count(limits.ops_per_change)?,
             ops: Ops::new(columns, actors.len()),
             pred_count: Rows::new(columns, PRED_COUNT),
@@ -139,24 +171,27 @@ impl<'a> Body<'a> {
         })
     }
 
-    fn check(mut self, ops: u64) -> Result<(), BoundsError> {
-        let mut before = None;
-        for index in 0..ops {
-            let op = self.ops.next()?;
-            let counter = self.start_op + index as u32;
-            if let Some(object) = op.object {
-                self.refer(object, counter)?;
-            }
-            if let Key::Element(element) = op.key {
-                self.refer(element, counter)?;
-            }
-            let preds = self.preds(counter)?;
-            if op.action == Action::Delete && preds == 0 {
-                return Err(malformed("an operation deletes nothing"));
-            }
-            check_mark(&op, before)?;
-            before = Some((op.action, op.object));
+    /// The next operation and its predecessors.
+    pub(super) fn next(&mut self) -> Result<(Op<'a>, &[Id]), BoundsError> {
+        let op = self.ops.next()?;
+        if let Some(object) = op.object {
+            self.refer(object)?;
         }
+        if let Key::Element(element) = op.key {
+            self.refer(element)?;
+        }
+        self.read_preds()?;
+        if op.action == Action::Delete && self.preds.is_empty() {
+            return Err(malformed("an operation deletes nothing"));
+        }
+        check_mark(&op, self.before)?;
+        self.before = Some((op.action, op.object));
+        self.counter += 1;
+        Ok((op, &self.preds))
+    }
+
+    /// Makes sure that nothing is left.
+    fn finish(&self) -> Result<(), BoundsError> {
         self.ops.finish()?;
         self.pred_count.finish()?;
         self.pred_actor.finish()?;
@@ -167,33 +202,31 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Notes that an operation refers to another, which must be older.
-    fn refer(&mut self, id: Id, counter: u32) -> Result<(), BoundsError> {
+    /// Notes that the operation refers to another, which must be older.
+    fn refer(&mut self, id: Id) -> Result<(), BoundsError> {
         self.named[id.actor as usize] = true;
-        match id.counter < counter {
+        match id.counter < self.counter {
             true => Ok(()),
             false => Err(malformed("an operation refers to a later one")),
         }
     }
 
-    /// Checks the predecessors of the next operation and returns their number.
-    fn preds(&mut self, counter: u32) -> Result<u64, BoundsError> {
+    fn read_preds(&mut self) -> Result<(), BoundsError> {
+        self.preds.clear();
         let count = self.pred_count.value()?;
-        self.preds_left = self
-            .preds_left
-            .checked_sub(count)
-            .ok_or(malformed("it counts more predecessors than there are"))?;
-        let mut last: Option<Id> = None;
+        let too_many = malformed("it counts more predecessors than there are");
+        self.preds_left = self.preds_left.checked_sub(count).ok_or(too_many)?;
         for _ in 0..count {
             let (actor, number) = (self.pred_actor.value()?, self.pred_counter.value()?);
             let id = ops::id(actor, u64::from(number), self.actors.len())?;
-            self.refer(id, counter)?;
+            self.refer(id)?;
+            let last = self.preds.last().copied();
             if last.is_some_and(|last| self.compare(last, id) != Ordering::Less) {
                 return Err(malformed("predecessors are not sorted"));
             }
-            last = Some(id);
+            self.preds.push(id);
         }
-        Ok(count)
+        Ok(())
     }
 
     fn compare(&self, left: Id, right: Id) -> Ordering {

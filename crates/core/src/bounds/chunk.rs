@@ -107,6 +107,11 @@ pub(super) fn at_most(what: &'static str, count: u64, limit: u64) -> Result<(), 
     }
 }
 
+/// The content of a chunk that is not compressed, without what frames it.
+pub(super) fn content(chunk: &[u8]) -> Result<&[u8], BoundsError> {
+    Frame::read(&mut Reader::new(chunk)).map(|frame| frame.body)
+}
+
 /// A chunk taken apart, not yet checked.
 struct Frame<'a> {
     checksum: [u8; 4],

@@ -10,6 +10,8 @@ mod chunk;
 mod columns;
 mod document;
 mod error;
+mod fit;
+mod guard;
 mod history;
 mod ops;
 mod reader;
@@ -20,6 +22,8 @@ use automerge::{ActorId, ChangeHash};
 
 pub use chunk::Checker;
 pub use error::BoundsError;
+pub use fit::{Misfit, check_fit};
+pub use guard::{Guard, GuardError};
 pub use reader::Reader;
 
 /// How much a receiver accepts from one message or file.
@@ -39,6 +43,11 @@ pub struct Limits {
     pub actor_bytes: usize,
     /// Actors that one change or document names. Default 65,536.
     pub actors: usize,
+    /// How far the operations of a change may be numbered above those that it follows. Only a change that was made on an
+    /// old version of its document leaves a gap. Default 10,000.
+    pub counter_gap: u32,
+    /// Changes that may wait for others that they follow. Default 20,000.
+    pub waiting: usize,
     /// Actors times changes of one document: automerge keeps four bytes for every sixteenth. Default 2^30 (256 MiB).
     pub clock_cells: u64,
     /// Dependencies of one change, heads of a document, and hashes in each list of a sync message. Default 65,536.
@@ -59,6 +68,8 @@ impl Default for Limits {
             changes: 2_000_000,
             actor_bytes: 64,
             actors: 1 << 16,
+            counter_gap: 10_000,
+            waiting: 20_000,
             clock_cells: 1 << 30,
             hashes: 1 << 16,
             bloom_filters: 16,

@@ -3,4 +3,5 @@
 mod bombs;
 mod build;
 mod corpus;
+mod fit;
 mod mutations;

@@ -19,14 +19,14 @@ fn limits() -> Limits {
 }
 
 /// The content of a chunk that is not compressed.
-fn content(chunk: &[u8]) -> &[u8] {
+pub fn content(chunk: &[u8]) -> &[u8] {
     let length = chunk[9..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
     &chunk[9 + length..]
 }
 
 /// One change to bytes.
 #[derive(Clone, Debug)]
-enum Mutation {
+pub enum Mutation {
     Set(Index, u8),
     Add(Index, i8),
     Remove(Index),
@@ -34,7 +34,7 @@ enum Mutation {
     Copy(Index, Index, u8),
 }
 
-fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
+pub fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
     let mutation = prop_oneof![
         (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Mutation::Set(at, byte)),
         (any::<Index>(), -3..4i8).prop_map(|(at, by)| Mutation::Add(at, by)),
@@ -46,7 +46,7 @@ fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
     proptest::collection::vec(mutation, 1..4)
 }
 
-fn mutate(bytes: &[u8], mutations: &[Mutation]) -> Vec<u8> {
+pub fn mutate(bytes: &[u8], mutations: &[Mutation]) -> Vec<u8> {
     let mut out = bytes.to_vec();
     for mutation in mutations {
         let len = out.len();
