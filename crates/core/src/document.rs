@@ -1,6 +1,6 @@
 //! One automerge document of a database: taking in changes from outside, and making changes.
 
-use crate::bounds::{BoundsError, Checker, Content, Limits};
+use crate::bounds::{BoundsError, Checker, Content, Guard, Limits};
 use crate::edit::WriteContext;
 use crate::genesis::{self, Header};
 use crate::plan::Step;
@@ -100,6 +100,7 @@ pub(crate) fn parse(chunks: &[&[u8]], limits: &Limits) -> Result<Parsed, Documen
 pub(crate) struct Document {
     pub genesis: Change,
     pub doc: Automerge,
+    guard: Guard,
 }
 
 impl Document {
@@ -108,6 +109,7 @@ impl Document {
         Ok(Self {
             doc: genesis::new_document(&genesis)?,
             genesis,
+            guard: Guard::default(),
         })
     }
 
@@ -128,11 +130,19 @@ impl Document {
         Ok(unknown)
     }
 
-    /// Applies changes. Those whose dependencies are missing wait inside automerge.
+    /// Applies changes that fit the document. Those whose dependencies are missing wait inside automerge.
     pub fn apply(&mut self, changes: Vec<Change>) -> Result<(), DocumentError> {
-        self.doc
-            .apply_changes(changes)
+        self.guard
+            .apply(&mut self.doc, changes)
             .map_err(|error| DocumentError::Malformed(error.to_string()))
+    }
+
+    /// Checks that [`apply`](Self::apply) will take all of `changes`, if they are given to it in causal order.
+    pub fn check(&mut self, changes: &[Change]) -> Result<(), DocumentError> {
+        match self.guard.check(&mut self.doc, changes) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(DocumentError::Malformed(error.to_string())),
+        }
     }
 
     /// Takes over a whole document that holds everything this one has, which is much faster than applying its changes.
@@ -143,6 +153,7 @@ impl Document {
             .all(|head| whole.get_change_meta_by_hash(head).is_some());
         if holds_ours {
             self.doc = whole;
+            self.guard.replaced(&mut self.doc);
         }
         holds_ours
     }

@@ -68,6 +68,11 @@ impl Database {
                 }
                 _ => vec![unknown],
             };
+            if groups.len() > 1
+                && let Some(target) = self.document_mut(document)
+            {
+                target.check(&groups.concat())?;
+            }
             for group in groups {
                 self.apply_group(document, group, &mut applied.events)?;
             }

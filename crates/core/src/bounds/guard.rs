@@ -28,42 +28,62 @@ pub enum GuardError {
 /// automerge is about to apply them.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
+    limits: Limits,
     waiting: Vec<Change>,
 }
 
 impl Guard {
+    /// A guard of a document in which no changes wait.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            waiting: Vec::new(),
+        }
+    }
+
     /// How many changes wait for others.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
     /// Applies `changes`, which have passed [`check_chunks`](super::check_chunks), to `doc`.
-    pub fn apply(
+    pub fn apply(&mut self, doc: &mut Automerge, changes: Vec<Change>) -> Result<(), GuardError> {
+        let waiting = self.check(doc, &changes)?;
+        doc.apply_changes(changes)?;
+        self.waiting = waiting;
+        Ok(())
+    }
+
+    /// Checks what [`apply`](Self::apply) would, for a caller that applies changes one by one and wants all or none of them.
+    /// Returns those that would wait.
+    pub fn check(
         &mut self,
         doc: &mut Automerge,
-        changes: Vec<Change>,
-        limits: &Limits,
-    ) -> Result<(), GuardError> {
-        let new: HashSet<ChangeHash> = changes.iter().map(Change::hash).collect();
+        changes: &[Change],
+    ) -> Result<Vec<Change>, GuardError> {
         loop {
-            let (ready, waiting) = split(doc, self.waiting.iter().chain(&changes));
-            match check_fit(doc, &ready, limits) {
-                Ok(()) if waiting.len() > limits.waiting => {
+            let (ready, waiting) = split(doc, self.waiting.iter().chain(changes));
+            match check_fit(doc, &ready, &self.limits) {
+                Ok(()) if waiting.len() > self.limits.waiting => {
                     return Err(GuardError::Bounds(BoundsError::TooLarge {
                         what: "changes without those that they follow",
-                        limit: limits.waiting as u64,
+                        limit: self.limits.waiting as u64,
                     }));
                 }
-                Ok(()) => {
-                    let waiting = waiting.into_iter().cloned().collect();
-                    doc.apply_changes(changes)?;
-                    self.waiting = waiting;
-                    return Ok(());
+                Ok(()) => return Ok(waiting.into_iter().cloned().collect()),
+                Err(misfit) if changes.iter().any(|new| new.hash() == misfit.change) => {
+                    return Err(misfit.into());
                 }
-                Err(misfit) if new.contains(&misfit.change) => return Err(misfit.into()),
                 // Somebody sent it earlier: these senders are not to suffer for it.
                 Err(misfit) => self.forget(doc, misfit.change)?,
             }
+        }
+    }
+
+    /// Goes on with `doc`, loaded whole, in which nothing waits; what waited is offered to it and dropped if it does not fit.
+    pub fn replaced(&mut self, doc: &mut Automerge) {
+        for change in std::mem::take(&mut self.waiting) {
+            drop(self.apply(doc, vec![change]));
         }
     }
 

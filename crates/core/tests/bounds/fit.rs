@@ -59,7 +59,7 @@ fn replacing(change: Change, actor: u8, counter: u8) -> Change {
 fn apply(doc: &mut Automerge, guard: &mut Guard, bytes: &[u8]) -> Result<(), GuardError> {
     check_chunks(bytes, &Limits::default()).expect("the change is sound by itself");
     let change = automerge::Change::from_bytes(bytes.to_vec()).unwrap();
-    guard.apply(doc, vec![change], &Limits::default())
+    guard.apply(doc, vec![change])
 }
 
 /// What is saved must load again.
@@ -181,11 +181,10 @@ fn a_bad_change_that_waited_does_not_hold_up_others() {
 #[test]
 fn only_so_many_changes_may_wait() {
     let mut doc = document();
-    let mut guard = Guard::default();
-    let limits = Limits {
+    let mut guard = Guard::new(Limits {
         waiting: 2,
         ..Limits::default()
-    };
+    });
     for actor in 1..5u8 {
         let orphan = Change {
             deps: vec![[7; 32]],
@@ -193,7 +192,7 @@ fn only_so_many_changes_may_wait() {
             ..Change::new()
         };
         let orphan = automerge::Change::from_bytes(orphan.bytes()).unwrap();
-        let result = guard.apply(&mut doc, vec![orphan], &limits);
+        let result = guard.apply(&mut doc, vec![orphan]);
         assert_eq!(result.is_ok(), actor < 3, "{result:?}");
     }
     assert_eq!(guard.waiting(), 2);
@@ -216,7 +215,7 @@ proptest! {
         let mut doc = Automerge::new();
         let mut guard = Guard::default();
         for group in changes.chunks(group) {
-            guard.apply(&mut doc, group.to_vec(), &Limits::default()).unwrap();
+            guard.apply(&mut doc, group.to_vec()).unwrap();
         }
         prop_assert_eq!(guard.waiting(), 0);
         prop_assert_eq!(doc.get_heads(), whole.get_heads());
@@ -240,7 +239,7 @@ proptest! {
             }
             let change = automerge::Change::from_bytes(bytes).unwrap();
             let mut doc = doc.clone();
-            if Guard::default().apply(&mut doc, vec![change], &Limits::default()).is_ok() {
+            if Guard::default().apply(&mut doc, vec![change]).is_ok() {
                 assert_sound(&doc);
             }
         }
