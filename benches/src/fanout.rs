@@ -51,8 +51,10 @@ pub struct Outcome {
     pub cpu_per_thousand: Option<f64>,
     /// The server's peak resident memory, MB.
     pub peak_mb: Option<f64>,
-    /// Edits that some reader never received, summed over readers.
+    /// Edits that some reader did not receive, summed over readers.
     pub missing: usize,
+    /// Whether the limit was up while edits were still arriving: then missing ones are late, as far as one can tell.
+    pub late: bool,
     /// Edits that a reader received before one that they depend on.
     pub unordered: u64,
     /// Edits that a reader received again.
@@ -77,18 +79,7 @@ pub async fn run(
     usage: impl Fn() -> Option<Usage>,
 ) -> Result<Outcome> {
     let document = document_id()?;
-    let mut writer = Client::connect(url, "bench-writer").await?;
-    let mut content = edits.base().clone();
-    let mut state = State::new();
-    let set_up = writer.synchronise(document, &mut content, &mut state);
-    within(case.limit, set_up)
-        .await
-        .context("the server did not take the document")?;
-    let connected =
-        try_join_all((0..case.readers).map(|number| connect_reader(url, document, edits, number)));
-    let readers = within(case.limit, connected)
-        .await
-        .context("the readers did not get the document")?;
+    let (writer, readers) = set_up(url, document, edits, case).await?;
 
     let before = usage();
     let ledger = Arc::new(Ledger::new(edits.len(), case.readers, case.window));
@@ -116,11 +107,12 @@ pub async fn run(
     ));
     let deadline = Instant::now() + case.duration;
     let written = write(sink, &address, document, edits, &ledger, deadline).await;
-    ledger.settle(case.stall, Instant::now() + case.limit).await;
+    let in_time = ledger.settle(case.stall, Instant::now() + case.limit).await;
     let after = usage();
     tasks.shutdown().await;
 
     let mut outcome = outcome(&ledger, before, after);
+    outcome.late = !in_time;
     if let Err(error) = written {
         outcome
             .problems
@@ -134,11 +126,14 @@ pub async fn run(
             edits,
         );
     }
-    if ledger.acknowledged_count() < outcome.sent {
-        outcome.problems.push(format!(
-            "{} edits were never acknowledged",
-            outcome.sent - ledger.acknowledged_count()
-        ));
+    if outcome.late {
+        return Ok(outcome);
+    }
+    let unacknowledged = outcome.sent - ledger.acknowledged_count();
+    if unacknowledged > 0 {
+        outcome
+            .problems
+            .push(format!("{unacknowledged} edits were never acknowledged"));
     }
     if let Err(error) = check_server(url, document, edits, outcome.sent, case.stall).await {
         outcome
@@ -148,7 +143,29 @@ pub async fn run(
     Ok(outcome)
 }
 
-/// A fresh document id in bs58check.
+/// Connects the writer, which brings the document, and the readers, which fetch it.
+async fn set_up(
+    url: &str,
+    document: DocumentId,
+    edits: &Edits,
+    case: &Fanout,
+) -> Result<(Client, Vec<Reader>)> {
+    let mut writer = Client::connect(url, "bench-writer").await?;
+    let mut content = edits.base().clone();
+    let mut state = State::new();
+    let pushed = writer.synchronise(document, &mut content, &mut state);
+    within(case.limit, pushed)
+        .await
+        .context("the server did not take the document")?;
+    let connected =
+        try_join_all((0..case.readers).map(|number| connect_reader(url, document, edits, number)));
+    let readers = within(case.limit, connected)
+        .await
+        .context("the readers did not get the document")?;
+    Ok((writer, readers))
+}
+
+/// A fresh document id.
 pub fn document_id() -> Result<DocumentId> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
@@ -294,6 +311,7 @@ fn outcome(ledger: &Ledger, before: Option<Usage>, after: Option<Usage>) -> Outc
             .map(|cpu| cpu * 1000.0 / complete as f64),
         peak_mb: after.map(|usage| usage.peak_mb),
         missing: 0,
+        late: false,
         unordered: 0,
         repeated: 0,
         problems: Vec::new(),
@@ -305,9 +323,15 @@ fn check(outcome: &mut Outcome, number: usize, receipt: &Receipt, edits: &Edits)
     outcome.missing += missing;
     outcome.unordered += receipt.unordered;
     outcome.repeated += receipt.repeated;
+    let late = outcome.late;
     let mut problem = |text: String| outcome.problems.push(format!("reader {number}: {text}"));
     if missing > 0 {
-        problem(format!("{missing} edits never arrived"));
+        let how = if late {
+            "had not arrived when the time was up"
+        } else {
+            "never arrived"
+        };
+        problem(format!("{missing} edits {how}"));
     }
     if receipt.unordered > 0 {
         problem(format!(

@@ -87,17 +87,16 @@ impl Ledger {
     }
 
     /// Waits until everything sent is acknowledged and everywhere, until nothing has moved for `stall`, or until
-    /// `limit`.
-    pub async fn settle(&self, stall: Duration, limit: Instant) {
+    /// `limit`. Returns whether it ended before the limit.
+    pub async fn settle(&self, stall: Duration, limit: Instant) -> bool {
         while self.complete() < self.sent_count() || self.acknowledged_count() < self.sent_count() {
             let until = (Instant::now() + stall).min(limit);
-            if tokio::time::timeout_at(until.into(), self.progress.notified())
-                .await
-                .is_err()
-            {
-                return;
+            let moved = tokio::time::timeout_at(until.into(), self.progress.notified()).await;
+            if moved.is_err() {
+                break;
             }
         }
+        Instant::now() < limit
     }
 
     /// How many edits were sent.

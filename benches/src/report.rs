@@ -152,10 +152,10 @@ impl Report {
                     figure(found.acknowledged_p99),
                     figure(found.cpu_per_thousand),
                     figure(found.peak_mb),
-                    if found.problems.is_empty() {
-                        "none".to_owned()
-                    } else {
-                        format!("{} (below)", found.missing)
+                    match (found.problems.is_empty(), found.late) {
+                        (true, _) => "none".to_owned(),
+                        (false, true) => format!("{} late", found.missing),
+                        (false, false) => format!("{} (below)", found.missing),
                     },
                     ratio(|outcome| Some(outcome.edits_per_second)),
                     ratio(|outcome| outcome.all_p50),
