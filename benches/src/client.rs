@@ -127,12 +127,31 @@ impl Client {
         }
     }
 
-    /// Waits for the next sync message about `document`; frames about other documents are passed over.
+    /// Waits for the next sync message about `document`.
     pub async fn next_sync(&mut self, document: DocumentId) -> Result<Bytes> {
         loop {
-            if let Some(data) = about(self.next().await?, document)? {
+            let frame = self.next().await?;
+            self.decline(&frame, document).await?;
+            if let Some(data) = about(frame, document)? {
                 return Ok(data);
             }
+        }
+    }
+
+    /// Answers a request for any document but `document`: it is not here. A server may wait for that answer of all its
+    /// clients before it believes one that has the document.
+    pub async fn decline(&mut self, frame: &Frame, document: DocumentId) -> Result<()> {
+        match frame {
+            Frame::Sync(frame) if frame.request && frame.document != document => {
+                let answer = Frame::Unavailable {
+                    sender: self.address.sender.clone(),
+                    target: self.address.target.clone(),
+                    document: frame.document,
+                    database: None,
+                };
+                self.send(Message::Binary(answer.encode())).await
+            }
+            _ => Ok(()),
         }
     }
 

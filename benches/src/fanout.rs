@@ -12,6 +12,7 @@ use futures::{Sink, SinkExt, future::try_join_all};
 use headwater_core::DocumentId;
 use headwater_sync::message::SyncMessage;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -118,14 +119,7 @@ pub async fn run(
             .problems
             .push(format!("the writer stopped: {error:#}"));
     }
-    for (number, receipt) in receipts.iter().enumerate() {
-        check(
-            &mut outcome,
-            number,
-            &receipt.lock().expect("readers have ended"),
-            edits,
-        );
-    }
+    check(&mut outcome, &receipts, edits);
     if outcome.late {
         return Ok(outcome);
     }
@@ -318,41 +312,55 @@ fn outcome(ledger: &Ledger, before: Option<Usage>, after: Option<Usage>) -> Outc
     }
 }
 
-fn check(outcome: &mut Outcome, number: usize, receipt: &Receipt, edits: &Edits) {
+/// Adds what the readers' receipts show to the outcome. Readers with the same complaint share a line.
+fn check(outcome: &mut Outcome, receipts: &[Arc<Mutex<Receipt>>], edits: &Edits) {
+    let mut complaints: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (number, receipt) in receipts.iter().enumerate() {
+        let receipt = receipt.lock().expect("readers have ended");
+        outcome.missing += receipt.missing(outcome.sent);
+        outcome.unordered += receipt.unordered;
+        outcome.repeated += receipt.repeated;
+        for complaint in complain(&receipt, edits, outcome) {
+            complaints.entry(complaint).or_default().push(number);
+        }
+    }
+    for (complaint, readers) in complaints {
+        outcome.problems.push(match readers[..] {
+            [reader] => format!("reader {reader}: {complaint}"),
+            _ => format!("{} readers: {complaint}", readers.len()),
+        });
+    }
+}
+
+fn complain(receipt: &Receipt, edits: &Edits, outcome: &Outcome) -> Vec<String> {
+    let mut complaints = Vec::new();
     let missing = receipt.missing(outcome.sent);
-    outcome.missing += missing;
-    outcome.unordered += receipt.unordered;
-    outcome.repeated += receipt.repeated;
-    let late = outcome.late;
-    let mut problem = |text: String| outcome.problems.push(format!("reader {number}: {text}"));
-    if missing > 0 {
-        let how = if late {
-            "had not arrived when the time was up"
-        } else {
-            "never arrived"
-        };
-        problem(format!("{missing} edits {how}"));
+    if missing > 0 && outcome.late {
+        complaints.push(format!(
+            "{missing} edits had not arrived when the time was up"
+        ));
+    } else if missing > 0 {
+        complaints.push(format!("{missing} edits never arrived"));
     }
     if receipt.unordered > 0 {
-        problem(format!(
+        complaints.push(format!(
             "{} edits arrived before one that they depend on",
             receipt.unordered
         ));
     }
     if receipt.foreign > 0 {
-        problem(format!(
+        complaints.push(format!(
             "{} changes arrived that nobody sent",
             receipt.foreign
         ));
     }
-    if let Some(failure) = &receipt.failure {
-        problem(failure.clone());
-    }
+    complaints.extend(receipt.failure.clone());
     if missing == 0
         && let Err(error) = receipt.verify(edits, outcome.sent)
     {
-        problem(format!("{error:#}"));
+        complaints.push(format!("{error:#}"));
     }
+    complaints
 }
 
 /// Whether the server itself holds every edit: a new client syncs the document by automerge's own protocol.

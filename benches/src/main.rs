@@ -204,7 +204,7 @@ async fn run_job(
     let url = server.url();
     let (case, found) = match job {
         Job::Fanout { readers, window } => {
-            let stall = Duration::from_secs(5);
+            let stall = Duration::from_secs(10);
             let case = Fanout {
                 readers,
                 window,

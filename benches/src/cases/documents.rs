@@ -7,15 +7,15 @@ use crate::fanout::{document_id, within};
 use crate::intake::{Decoder, Receipt};
 use crate::ledger::{Latencies, Ledger};
 use crate::server::Server;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use automerge::Automerge;
 use automerge::sync::{self, MessageVersion, State};
-use futures::{StreamExt, TryStreamExt, stream};
 use headwater_core::DocumentId;
 use headwater_sync::frame::Frame;
 use headwater_sync::message::SyncMessage;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 /// One document's edits on their way from its writer to its reader, one at a time.
@@ -24,6 +24,41 @@ struct Line {
     document: DocumentId,
     ledger: Arc<Ledger>,
     receipt: Arc<Mutex<Receipt>>,
+}
+
+impl Line {
+    fn new(document: DocumentId, edits: &Edits) -> Self {
+        Self {
+            document,
+            ledger: Arc::new(Ledger::new(edits.len(), 1, 1)),
+            receipt: Arc::new(Mutex::new(Receipt::new(edits, false))),
+        }
+    }
+
+    /// What is wrong with the document at its reader, if anything is.
+    fn complaint(&self) -> Option<String> {
+        let receipt = self.receipt.lock().expect("tasks have ended");
+        let missing = receipt.missing(self.ledger.sent_count());
+        let wrong = missing > 0 || receipt.foreign > 0 || receipt.failure.is_some();
+        let reader = receipt.failure.as_deref().unwrap_or("still connected");
+        wrong.then(|| {
+            format!(
+                "{}: {missing} edits did not arrive; its reader: {reader}",
+                self.document
+            )
+        })
+    }
+}
+
+/// What one connection does.
+struct Part {
+    name: String,
+    own: Line,
+    followed: Line,
+    edits: Arc<Edits>,
+    decoder: Arc<Decoder>,
+    /// All wait for each other after pushing their own documents, and again after fetching those that they follow.
+    ready: Arc<Barrier>,
 }
 
 /// As many connections as documents: connection i writes document i and reads document i + 1, for `duration`.
@@ -39,84 +74,62 @@ pub async fn run(
     let ids = (0..documents)
         .map(|_| document_id())
         .collect::<Result<Vec<_>>>()?;
-    let mut findings = Findings::default();
+    let lines: Vec<_> = ids
+        .into_iter()
+        .map(|document| Line::new(document, &edits))
+        .collect();
+    let ready = Arc::new(Barrier::new(documents + 1));
+    let decoder = Arc::new(Decoder::new(edits.clone()));
     let start = Instant::now();
-    let clients = within(limit, set_up(&server.url(), &ids, &edits)).await;
+    let mut tasks = JoinSet::new();
+    for (number, own) in lines.iter().enumerate() {
+        let part = Part {
+            name: format!("bench-{number}"),
+            own: own.clone(),
+            followed: lines[(number + 1) % documents].clone(),
+            edits: edits.clone(),
+            decoder: decoder.clone(),
+            ready: ready.clone(),
+        };
+        tasks.spawn(part.run(server.url()));
+    }
+
+    let mut findings = Findings::default();
+    let set_up = within(limit, async {
+        Ok((ready.wait().await, ready.wait().await))
+    })
+    .await;
     findings.add(
         "set-up, s",
-        clients.is_ok().then(|| start.elapsed().as_secs_f64()),
+        set_up.is_ok().then(|| start.elapsed().as_secs_f64()),
     );
-    match clients {
-        Ok(clients) => edit(clients, &ids, &edits, duration, limit, &mut findings).await,
-        Err(error) => findings
-            .problems
-            .push(format!("set-up of {documents} documents: {error:#}")),
+    match set_up {
+        Ok(_) => {
+            let start = Instant::now();
+            tokio::time::sleep(duration).await;
+            for line in &lines {
+                line.ledger.window.close();
+            }
+            for line in &lines {
+                line.ledger
+                    .settle(Duration::from_secs(5), start + duration + limit)
+                    .await;
+            }
+            tasks.shutdown().await;
+            summarise(&lines, start, &mut findings);
+        }
+        Err(error) => {
+            let failed = lines
+                .iter()
+                .find_map(|line| line.receipt.lock().ok()?.failure.clone());
+            let failed = failed.unwrap_or_else(|| "no client failed".to_owned());
+            findings
+                .problems
+                .push(format!("the documents' set-up: {error:#}; {failed}"));
+        }
     }
     findings.add("peak memory, MB", server.usage().map(|usage| usage.peak_mb));
     Ok(findings)
-}
-
-async fn set_up(url: &str, ids: &[DocumentId], edits: &Edits) -> Result<Vec<Client>> {
-    let writers = stream::iter(ids.iter().enumerate()).map(|(number, &document)| async move {
-        let mut client = Client::connect(url, &format!("bench-{number}")).await?;
-        let mut content = edits.base().clone();
-        client
-            .synchronise(document, &mut content, &mut State::new())
-            .await?;
-        anyhow::Ok(client)
-    });
-    let writers: Vec<_> = writers.buffered(16).try_collect().await?;
-    let readers =
-        stream::iter(writers.into_iter().enumerate()).map(|(number, mut client)| async move {
-            let document = ids[(number + 1) % ids.len()];
-            client
-                .synchronise(document, &mut Automerge::new(), &mut State::new())
-                .await?;
-            anyhow::Ok(client)
-        });
-    readers.buffered(16).try_collect().await
-}
-
-async fn edit(
-    clients: Vec<Client>,
-    ids: &[DocumentId],
-    edits: &Arc<Edits>,
-    duration: Duration,
-    limit: Duration,
-    findings: &mut Findings,
-) {
-    let line = |&document: &DocumentId| Line {
-        document,
-        ledger: Arc::new(Ledger::new(edits.len(), 1, 1)),
-        receipt: Arc::new(Mutex::new(Receipt::new(edits, false))),
-    };
-    let lines: Vec<_> = ids.iter().map(line).collect();
-    let decoder = Arc::new(Decoder::new(edits.clone()));
-    let start = Instant::now();
-    let deadline = start + duration;
-    let mut tasks = JoinSet::new();
-    for (number, client) in clients.into_iter().enumerate() {
-        let (own, followed) = (
-            lines[number].clone(),
-            lines[(number + 1) % lines.len()].clone(),
-        );
-        let (edits, decoder) = (edits.clone(), decoder.clone());
-        tasks.spawn(async move {
-            if let Err(error) = take_part(client, &own, &followed, &edits, &decoder, deadline).await
-            {
-                followed.receipt.lock().expect("no task panics").failure =
-                    Some(format!("{error:#}"));
-            }
-        });
-    }
-    tokio::time::sleep_until(deadline.into()).await;
-    for line in &lines {
-        line.ledger
-            .settle(Duration::from_secs(5), deadline + limit)
-            .await;
-    }
-    tasks.shutdown().await;
-    summarise(&lines, start, findings);
 }
 
 fn summarise(lines: &[Line], start: Instant, findings: &mut Findings) {
@@ -133,68 +146,90 @@ fn summarise(lines: &[Line], start: Instant, findings: &mut Findings) {
     );
     findings.add("to the reader p50, ms", latencies.quantile(0.5));
     findings.add("to the reader p99, ms", latencies.quantile(0.99));
-    for line in lines {
-        let receipt = line.receipt.lock().expect("tasks have ended");
-        let missing = receipt.missing(line.ledger.sent_count());
-        if missing > 0 || receipt.foreign > 0 || receipt.failure.is_some() {
-            let failure = receipt.failure.as_deref().unwrap_or("connected");
-            findings.problems.push(format!(
-                "{}: {missing} edits never arrived; its reader: {failure}",
-                line.document
-            ));
-        }
+    let wrong: Vec<_> = lines.iter().filter_map(Line::complaint).collect();
+    if let Some(first) = wrong.first() {
+        findings
+            .problems
+            .push(format!("{} documents, the first is {first}", wrong.len()));
     }
 }
 
-async fn take_part(
-    mut client: Client,
-    own: &Line,
-    followed: &Line,
-    edits: &Edits,
-    decoder: &Decoder,
-    deadline: Instant,
-) -> Result<()> {
-    let mut number = 0;
-    loop {
-        tokio::select! {
-            frame = client.next() => match frame? {
-                Frame::Sync(frame) if frame.document == own.document => {
-                    let heads = sync::Message::decode(&frame.data)?.heads;
-                    if let Some(edit) = heads.iter().filter_map(|hash| edits.number(hash)).max() {
-                        own.ledger.acknowledged(edit);
-                    }
-                }
-                frame => follow(&mut client, frame, followed, edits, decoder).await?,
-            },
-            permit = own.ledger.window.acquire(), if number < edits.len() && Instant::now() < deadline => {
-                permit.context("the window is never closed")?.forget();
-                let message = SyncMessage::new(MessageVersion::V1, edits.heads(number + 1), vec![edits.chunk(number)]);
-                own.ledger.sent(number);
-                client.send_sync(own.document, message.encode()).await?;
-                number += 1;
+impl Part {
+    async fn run(self, url: String) {
+        if let Err(error) = self.take_part(&url).await {
+            self.followed
+                .receipt
+                .lock()
+                .expect("no task panics")
+                .failure = Some(format!("{error:#}"));
+        }
+    }
+
+    async fn take_part(&self, url: &str) -> Result<()> {
+        let mut client = Client::connect(url, &self.name).await?;
+        let mut content = self.edits.base().clone();
+        client
+            .synchronise(self.own.document, &mut content, &mut State::new())
+            .await?;
+        self.wait(&mut client).await?;
+        let (mut content, mut state) = (Automerge::new(), State::new());
+        client
+            .synchronise(self.followed.document, &mut content, &mut state)
+            .await?;
+        self.wait(&mut client).await?;
+        self.edit(client).await
+    }
+
+    /// Waits for the others and goes on answering the server.
+    async fn wait(&self, client: &mut Client) -> Result<()> {
+        let mut others = std::pin::pin!(self.ready.wait());
+        loop {
+            tokio::select! {
+                _ = &mut others => return Ok(()),
+                frame = client.next() => client.decline(&frame?, self.own.document).await?,
             }
         }
     }
-}
 
-async fn follow(
-    client: &mut Client,
-    frame: Frame,
-    line: &Line,
-    edits: &Edits,
-    decoder: &Decoder,
-) -> Result<()> {
-    let Some(data) = client::about(frame, line.document)? else {
-        return Ok(());
-    };
-    let received = decoder.decode(data)?;
-    let answer = {
-        let mut receipt = line.receipt.lock().expect("no task panics");
-        line.ledger.read(receipt.take(&received));
-        receipt.answer(edits, &received)
-    };
-    match answer {
-        Some(answer) => client.send_sync(line.document, answer).await,
-        None => Ok(()),
+    async fn edit(&self, mut client: Client) -> Result<()> {
+        let mut number = 0;
+        loop {
+            tokio::select! {
+                frame = client.next() => match frame? {
+                    Frame::Sync(frame) if frame.document == self.own.document => {
+                        let heads = sync::Message::decode(&frame.data)?.heads;
+                        if let Some(edit) = heads.iter().filter_map(|hash| self.edits.number(hash)).max() {
+                            self.own.ledger.acknowledged(edit);
+                        }
+                    }
+                    frame => self.follow(&mut client, frame).await?,
+                },
+                Ok(permit) = self.own.ledger.window.acquire(), if number < self.edits.len() => {
+                    permit.forget();
+                    let chunk = vec![self.edits.chunk(number)];
+                    let message = SyncMessage::new(MessageVersion::V1, self.edits.heads(number + 1), chunk);
+                    self.own.ledger.sent(number);
+                    client.send_sync(self.own.document, message.encode()).await?;
+                    number += 1;
+                }
+            }
+        }
+    }
+
+    async fn follow(&self, client: &mut Client, frame: Frame) -> Result<()> {
+        client.decline(&frame, self.followed.document).await?;
+        let Some(data) = client::about(frame, self.followed.document)? else {
+            return Ok(());
+        };
+        let received = self.decoder.decode(data)?;
+        let answer = {
+            let mut receipt = self.followed.receipt.lock().expect("no task panics");
+            self.followed.ledger.read(receipt.take(&received));
+            receipt.answer(&self.edits, &received)
+        };
+        match answer {
+            Some(answer) => client.send_sync(self.followed.document, answer).await,
+            None => Ok(()),
+        }
     }
 }
