@@ -7,17 +7,22 @@
 //! |---|---|---|
 //! | [`MemoryStorage`] | tests, throw-away peers | nothing |
 //! | `NativeStorage` | servers and native peers | a power cut ([`Durability::Strict`]) |
+//! | `IndexedDbStorage` | browsers | the death of the browser, or a power cut, as chosen when it is opened |
 //!
-//! Both pass the same [`conformance`] suite.
+//! All three pass the same [`conformance`] suite.
 
 pub mod conformance;
 pub mod framing;
 pub mod keys;
 mod memory;
 
+#[cfg(target_arch = "wasm32")]
+mod indexeddb;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
 
+#[cfg(target_arch = "wasm32")]
+pub use indexeddb::IndexedDbStorage;
 pub use memory::{Fault, MemoryDisk, MemoryStorage};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::NativeStorage;
