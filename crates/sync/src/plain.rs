@@ -4,13 +4,21 @@ use crate::engine::has_change;
 use crate::engine::{Applied, LocalWrite, Refusal, Replica};
 use automerge::{Automerge, AutomergeError, Change};
 use headwater_core::DocumentId;
+use headwater_core::bounds::Guard;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 /// Plain documents in memory. They are written by peers only.
 #[derive(Debug, Default)]
 pub struct PlainDocuments {
-    documents: BTreeMap<DocumentId, Automerge>,
+    documents: BTreeMap<DocumentId, Plain>,
+}
+
+/// One document, and what lets changes into it.
+#[derive(Clone, Debug, Default)]
+struct Plain {
+    document: Automerge,
+    guard: Guard,
 }
 
 /// A document has changed.
@@ -31,11 +39,11 @@ impl PlainDocuments {
     /// # Errors
     /// If they are not a document. Nothing is added then.
     pub fn load(&mut self, id: DocumentId, chunks: &[&[u8]]) -> Result<(), AutomergeError> {
-        let mut document = self.documents.get(&id).cloned().unwrap_or_default();
+        let mut plain = self.documents.get(&id).cloned().unwrap_or_default();
         for chunk in chunks {
-            document.load_incremental(chunk)?;
+            plain.document.load_incremental(chunk)?;
         }
-        self.documents.insert(id, document);
+        self.documents.insert(id, plain);
         Ok(())
     }
 }
@@ -51,7 +59,7 @@ impl Replica for PlainDocuments {
     }
 
     fn document(&self, id: &DocumentId) -> Option<&Automerge> {
-        self.documents.get(id)
+        self.documents.get(id).map(|plain| &plain.document)
     }
 
     fn apply(
@@ -60,11 +68,11 @@ impl Replica for PlainDocuments {
         chunks: &[&[u8]],
     ) -> Result<Applied<DocumentChanged>, Refusal> {
         let changes = match self.documents.get_mut(&id) {
-            Some(document) => extend(document, chunks)?,
+            Some(plain) => extend(plain, chunks)?,
             None => {
-                let mut document = Automerge::new();
-                let changes = extend(&mut document, chunks)?;
-                self.documents.insert(id, document);
+                let mut plain = Plain::default();
+                let changes = extend(&mut plain, chunks)?;
+                self.documents.insert(id, plain);
                 changes
             }
         };
@@ -91,7 +99,8 @@ const CHUNK_TYPE: usize = 8;
 const WHOLE_DOCUMENT: u8 = 0;
 
 /// Applies chunks to a document, and returns what was new.
-fn extend(document: &mut Automerge, chunks: &[&[u8]]) -> Result<Vec<Change>, Refusal> {
+fn extend(plain: &mut Plain, chunks: &[&[u8]]) -> Result<Vec<Change>, Refusal> {
+    let Plain { document, guard } = plain;
     let before = document.get_heads();
     let mut swapped = None;
     let mut changes = Vec::new();
@@ -110,10 +119,12 @@ fn extend(document: &mut Automerge, chunks: &[&[u8]]) -> Result<Vec<Change>, Ref
     }
     match swapped {
         Some(mut whole) => {
-            whole.apply_changes(changes).map_err(refusal)?;
-            *document = whole;
+            let mut fresh = guard.clone();
+            fresh.replaced(&mut whole);
+            fresh.apply(&mut whole, changes).map_err(refusal)?;
+            (*document, *guard) = (whole, fresh);
         }
-        None => document.apply_changes(changes).map_err(refusal)?,
+        None => guard.apply(document, changes).map_err(refusal)?,
     }
     Ok(document.get_changes(&before))
 }
