@@ -1,6 +1,7 @@
 //! One connection at work: what arrives goes to a scope's engines, what they send goes out.
 
 use crate::runtime;
+use crate::storage::MaybeSendSync;
 use crate::transport::{MaybeSend, Transport, TransportError};
 use bytes::Bytes;
 use futures::channel::mpsc;
@@ -43,7 +44,7 @@ pub(crate) type ScopeFuture<'a> = futures::future::BoxFuture<'a, Result<(), Sess
 pub(crate) type ScopeFuture<'a> = futures::future::LocalBoxFuture<'a, Result<(), SessionError>>;
 
 /// The documents that a connection is about.
-pub(crate) trait Scope: MaybeSend + Sync {
+pub(crate) trait Scope: MaybeSendSync {
     /// The handshake is done.
     fn joined<'a>(
         &'a self,

@@ -1,9 +1,9 @@
 //! What an application shows of its synchronisation: is anyone there, and what has no server yet.
 
+use crate::DocumentId;
 use crate::node::{Acknowledgement, Watcher};
 use crate::replica::{DatabaseReplica, Done};
 use crate::subscription::Subscribers;
-use crate::DocumentId;
 use automerge::{Automerge, ChangeHash};
 use headwater_core::Event;
 use headwater_sync::engine::{ConnectionId, RefusedBy};

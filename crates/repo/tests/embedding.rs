@@ -33,7 +33,11 @@ async fn what_was_written_is_there_after_a_restart() {
     notes.put("b", &note("second")).await.unwrap();
     notes.delete("b").await.unwrap();
     let (id, json) = (db.id(), db.to_json());
-    assert_eq!(db.unsynced(), 4 + 1, "four edits and the collection's declaration");
+    assert_eq!(
+        db.unsynced(),
+        4 + 1,
+        "four edits and the collection's declaration"
+    );
     peer.close().await.unwrap();
 
     let peer = Peer::open(Options::folder(folder.path())).await.unwrap();
@@ -73,7 +77,9 @@ async fn a_subscription_tells_what_changed_and_who_did_it() {
 #[tokio::test]
 async fn a_write_that_is_not_stored_is_an_error_and_is_not_there_afterwards() {
     let disk = MemoryDisk::default();
-    let peer = Peer::open(Options::memory_disk(disk.clone())).await.unwrap();
+    let peer = Peer::open(Options::memory_disk(disk.clone()))
+        .await
+        .unwrap();
     let db = peer.create(None).await.unwrap();
     let notes = db.collection("notes");
     let record = Record::from([("x".to_owned(), Value::Int(1))]);
