@@ -74,7 +74,7 @@ fn fork(doc: &mut AutoCommit) -> AutoCommit {
 fn scalar(edit: &Edit) -> ScalarValue {
     match edit.value % 10 {
         0 => ScalarValue::Null,
-        1 => ScalarValue::Boolean(edit.place % 2 == 0),
+        1 => ScalarValue::Boolean(edit.place.is_multiple_of(2)),
         2 => ScalarValue::Uint(edit.value),
         3 => ScalarValue::Int(edit.value as i64),
         // Not NaN: automerge compares what it finds in debug builds, and NaN is not equal to itself.
