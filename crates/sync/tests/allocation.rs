@@ -25,6 +25,7 @@ const LIMITS: Limits = Limits {
     actors: 1 << 16,
     counter_gap: 10_000,
     waiting: 1_000,
+    waiting_bytes: 1 << 20,
     clock_cells: 1 << 30,
     hashes: 1 << 16,
     bloom_filters: 16,

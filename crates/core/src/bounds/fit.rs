@@ -32,6 +32,14 @@ const SEARCHED: usize = 10_000;
 /// Takes microseconds for a change to a map; a change to a list or text has those changes read again that made the
 /// elements that it names.
 pub fn check_fit(doc: &Automerge, changes: &[&Change], limits: &Limits) -> Result<(), Misfit> {
+    match misfits(doc, changes, limits).into_iter().next() {
+        None => Ok(()),
+        Some(misfit) => Err(misfit),
+    }
+}
+
+/// All changes that do not fit, and those that follow them.
+pub(super) fn misfits(doc: &Automerge, changes: &[&Change], limits: &Limits) -> Vec<Misfit> {
     let mut fit = Fit {
         doc,
         limits,
@@ -41,16 +49,19 @@ pub fn check_fit(doc: &Automerge, changes: &[&Change], limits: &Limits) -> Resul
         read: HashSet::new(),
         marks: None,
     };
+    let mut misfits = Vec::new();
     for change in changes {
-        fit.check(change).map_err(|source| Misfit {
-            change: change.hash(),
-            source,
-        })?;
+        if let Err(source) = fit.check(change) {
+            let change = change.hash();
+            misfits.push(Misfit { change, source });
+        }
     }
-    match fit.marks {
-        Some(change) => check_marks(doc, changes).map_err(|source| Misfit { change, source }),
-        None => Ok(()),
+    if let (true, Some(change)) = (misfits.is_empty(), fit.marks)
+        && let Err(source) = check_marks(doc, changes)
+    {
+        misfits.push(Misfit { change, source });
     }
+    misfits
 }
 
 /// A mark must begin before it ends in the text, which only automerge can tell, and only once it is done.
@@ -116,22 +127,12 @@ impl Fit<'_> {
         let body = chunk::content(change.raw_bytes())?;
         let parts = Parts::read(body, self.limits)?;
         let actors = self.number(&parts);
-        let mut operations = parts.operations(self.limits)?;
-        let mut objects = HashMap::new();
-        for index in 0..parts.ops {
-            let (op, preds) = operations.next()?;
-            let id = OpRef {
-                actor: actors[0],
-                counter: parts.start_op + index as u32,
-            };
-            self.check_object(&op, &parts, &actors, &mut objects)?;
-            let place = place(&op, id, &actors);
-            self.check_element(&op, &parts, &actors)?;
-            self.check_preds(&op, &place, preds, &parts, &actors)?;
-            if op.action == Action::MarkEnd {
-                self.marks = Some(change.hash());
+        if let Err(error) = self.check_operations(change, &parts, &actors) {
+            for counter in (parts.start_op..).take(parts.ops as usize) {
+                let actor = actors[0];
+                self.known.remove(&OpRef { actor, counter });
             }
-            self.note(id, place, &op);
+            return Err(error);
         }
         let past = Past {
             actor: change.actor_id().clone(),
@@ -140,6 +141,32 @@ impl Fit<'_> {
             deps: change.deps().to_vec(),
         };
         self.history.insert(change.hash(), past);
+        Ok(())
+    }
+
+    fn check_operations(
+        &mut self,
+        change: &Change,
+        parts: &Parts<'_>,
+        actors: &[u32],
+    ) -> Result<(), BoundsError> {
+        let mut operations = parts.operations(self.limits)?;
+        let mut objects = HashMap::new();
+        for index in 0..parts.ops {
+            let (op, preds) = operations.next()?;
+            let id = OpRef {
+                actor: actors[0],
+                counter: parts.start_op + index as u32,
+            };
+            self.check_object(&op, parts, actors, &mut objects)?;
+            let place = place(&op, id, actors);
+            self.check_element(&op, parts, actors)?;
+            self.check_preds(&op, &place, preds, parts, actors)?;
+            if op.action == Action::MarkEnd {
+                self.marks = Some(change.hash());
+            }
+            self.note(id, place, &op);
+        }
         Ok(())
     }
 

@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use automerge::{Automerge, AutomergeError, Change, ChangeHash, SaveOptions};
 use thiserror::Error;
 
-use super::{BoundsError, Limits, Misfit, check_fit};
+use super::chunk::at_most;
+use super::fit::misfits;
+use super::{BoundsError, Limits, Misfit};
 
 /// Why changes were not applied. The document is unchanged.
 #[derive(Debug, Error)]
@@ -61,23 +63,28 @@ impl Guard {
         doc: &mut Automerge,
         changes: &[Change],
     ) -> Result<Vec<Change>, GuardError> {
+        let new: HashSet<ChangeHash> = changes.iter().map(Change::hash).collect();
         loop {
             let (ready, waiting) = split(doc, self.waiting.iter().chain(changes));
-            match check_fit(doc, &ready, &self.limits) {
-                Ok(()) if waiting.len() > self.limits.waiting => {
-                    return Err(GuardError::Bounds(BoundsError::TooLarge {
-                        what: "changes without those that they follow",
-                        limit: self.limits.waiting as u64,
-                    }));
-                }
-                Ok(()) => return Ok(waiting.into_iter().cloned().collect()),
-                Err(misfit) if changes.iter().any(|new| new.hash() == misfit.change) => {
-                    return Err(misfit.into());
-                }
-                // Somebody sent it earlier: these senders are not to suffer for it.
-                Err(misfit) => self.forget(doc, misfit.change)?,
+            let misfits = misfits(doc, &ready, &self.limits);
+            if let Some(misfit) = misfits.iter().find(|misfit| new.contains(&misfit.change)) {
+                return Err(misfit.clone().into());
             }
+            if misfits.is_empty() {
+                self.check_waiting(&waiting)?;
+                return Ok(waiting.into_iter().cloned().collect());
+            }
+            // Somebody sent them earlier: these senders are not to suffer for it.
+            self.forget(doc, &misfits)?;
         }
+    }
+
+    fn check_waiting(&self, waiting: &[&Change]) -> Result<(), BoundsError> {
+        let bytes: usize = waiting.iter().map(|change| change.raw_bytes().len()).sum();
+        let what = "changes without those that they follow";
+        at_most(what, waiting.len() as u64, self.limits.waiting as u64)?;
+        let what = "bytes of changes without those that they follow";
+        at_most(what, bytes as u64, self.limits.waiting_bytes as u64)
     }
 
     /// Goes on with `doc`, loaded whole, in which nothing waits; what waited is offered to it and dropped if it does not fit.
@@ -87,9 +94,10 @@ impl Guard {
         }
     }
 
-    /// Takes a change out of those that wait, which automerge cannot do but by loading the document anew.
-    fn forget(&mut self, doc: &mut Automerge, hash: ChangeHash) -> Result<(), AutomergeError> {
-        self.waiting.retain(|change| change.hash() != hash);
+    /// Takes changes out of those that wait, which automerge cannot do but by loading the document anew.
+    fn forget(&mut self, doc: &mut Automerge, misfits: &[Misfit]) -> Result<(), AutomergeError> {
+        let bad: HashSet<ChangeHash> = misfits.iter().map(|misfit| misfit.change).collect();
+        self.waiting.retain(|change| !bad.contains(&change.hash()));
         let options = SaveOptions {
             retain_orphans: false,
             ..SaveOptions::default()

@@ -46,8 +46,10 @@ pub struct Limits {
     /// How far the operations of a change may be numbered above those that it follows. Only a change that was made on an
     /// old version of its document leaves a gap. Default 10,000.
     pub counter_gap: u32,
-    /// Changes that may wait for others that they follow. Default 20,000.
+    /// Changes that may wait for others that they follow. Default 10,000.
     pub waiting: usize,
+    /// Bytes of the changes that wait. Default 32 MiB.
+    pub waiting_bytes: usize,
     /// Actors times changes of one document: automerge keeps four bytes for every sixteenth. Default 2^30 (256 MiB).
     pub clock_cells: u64,
     /// Dependencies of one change, heads of a document, and hashes in each list of a sync message. Default 65,536.
@@ -69,7 +71,8 @@ impl Default for Limits {
             actor_bytes: 64,
             actors: 1 << 16,
             counter_gap: 10_000,
-            waiting: 20_000,
+            waiting: 10_000,
+            waiting_bytes: 32 << 20,
             clock_cells: 1 << 30,
             hashes: 1 << 16,
             bloom_filters: 16,

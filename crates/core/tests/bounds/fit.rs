@@ -167,7 +167,8 @@ fn a_bad_change_that_waited_does_not_hold_up_others() {
     };
     apply(&mut doc, &mut guard, &follower(3, 7).bytes()).unwrap();
     apply(&mut doc, &mut guard, &follower(4, 1).bytes()).unwrap();
-    assert_eq!(guard.waiting(), 2);
+    apply(&mut doc, &mut guard, &follower(5, 2).bytes()).unwrap();
+    assert_eq!(guard.waiting(), 3);
     assert_eq!(doc.get_heads(), before.get_heads());
     apply(&mut doc, &mut guard, &honest).unwrap();
     assert_eq!(guard.waiting(), 0);
