@@ -181,7 +181,7 @@ fn a_bad_message_does_not_spoil_the_batch_it_came_in() {
 #[test]
 fn a_peer_that_is_too_fast_is_paused_and_resumed() {
     let mut config = EngineConfig::new(PeerId::new("server"));
-    config.backlog = 1000;
+    config.backlog = 4000;
     let mut engine = engine_with(config);
     let peer = join(&mut engine, 1, true);
     let other = join(&mut engine, 2, true);

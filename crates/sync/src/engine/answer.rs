@@ -66,14 +66,7 @@ impl<R: Replica> Engine<R> {
                     .catch_up(id, document, &turn.heads, share.whole_documents, limit)
             }
         };
-        if known.len() == turn.heads.len() {
-            self.note_heads(connection, id, &known);
-        } else if let Some((_, share)) = self.peers.share(connection, id) {
-            share.heads.retain(|head| has_change(document, head));
-            share.heads.extend(known);
-            share.heads.sort_unstable();
-            share.heads.dedup();
-        }
+        self.note_heads(connection, id, &turn.heads, known);
         self.send_sync(connection, id, &messages, false);
     }
 
@@ -147,10 +140,9 @@ fn decide(
         return Answer::Nothing;
     }
     let question = digest(turn, &ours);
-    if share.answered == Some(question) && !turn.brought {
+    if !share.is_new(question) && !turn.brought {
         return Answer::Nothing;
     }
-    share.answered = Some(question);
     if unknown.is_empty() {
         let mut changes = match share.caught_up {
             true => Vec::new(),
@@ -175,10 +167,9 @@ fn decide_known(document: &Automerge, share: &mut Share, turn: &Turn, told: bool
         return if owed { Answer::Heads } else { Answer::Nothing };
     }
     let question = digest(turn, &ours);
-    if share.answered == Some(question) && !turn.brought {
+    if !share.is_new(question) && !turn.brought {
         return Answer::Nothing;
     }
-    share.answered = Some(question);
     share.caught_up = true;
     Answer::CatchUp
 }
@@ -242,6 +233,15 @@ fn add_needed(changes: &mut Vec<Change>, document: &Automerge, need: &[ChangeHas
         {
             changes.push(change);
         }
+    }
+}
+
+impl Share {
+    /// Whether a question is another than the last, which is the one that is answered.
+    fn is_new(&mut self, question: u64) -> bool {
+        let new = self.answered.replace(question) != Some(question);
+        self.stuck = !new && !self.caught_up;
+        new
     }
 }
 

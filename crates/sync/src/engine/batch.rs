@@ -26,7 +26,10 @@ const CHANGES: std::ops::RangeInclusive<u64> = 64..=16_384;
 pub(super) struct Batch<R: Replica> {
     pub(super) id: BatchId,
     pub(super) changes: BTreeMap<DocumentId, Vec<Change>>,
+    /// What peers said, to be answered once the batch is durable.
     pub(super) turns: BTreeMap<(DocumentId, ConnectionId), Turn>,
+    /// The changes that peers sent, which need not be sent back to them.
+    pub(super) own: BTreeMap<(DocumentId, ConnectionId), BTreeSet<ChangeHash>>,
     written: Vec<(WriteId, R::Written)>,
     events: Vec<R::Event>,
     /// Headwater peers that connected meanwhile and have been told nothing.
@@ -73,6 +76,7 @@ impl<R: Replica> Engine<R> {
             id,
             changes: BTreeMap::new(),
             turns: BTreeMap::new(),
+            own: BTreeMap::new(),
             written: Vec::new(),
             events: Vec::new(),
             newcomers: Vec::new(),
@@ -96,7 +100,7 @@ impl<R: Replica> Engine<R> {
                         .peers
                         .existing_share(message.connection, &message.document);
                     if share.is_none_or(|share| share.refused) {
-                        batch.sizes.push((message.connection, message.size()));
+                        batch.sizes.push((message.connection, message.size));
                         continue;
                     }
                     let left = counts
@@ -104,8 +108,8 @@ impl<R: Replica> Engine<R> {
                         .or_insert_with(|| self.room(&message.document));
                     let rest = message.split_off(*left, MAX_BYTES - bytes);
                     *left -= message.chunks.len();
-                    bytes += message.size();
-                    batch.sizes.push((message.connection, message.size()));
+                    bytes += message.chunk_bytes();
+                    batch.sizes.push((message.connection, message.size));
                     messages.entry(message.document).or_default().push(message);
                     if let Some(rest) = rest {
                         self.queue.push_front(Job::Message(rest));
@@ -162,10 +166,11 @@ impl<R: Replica> Engine<R> {
         let (whole, plain): (Vec<_>, Vec<_>) = messages
             .into_iter()
             .partition(Message::brings_whole_document);
-        for mut message in whole {
+        for message in whole {
             match self.apply(batch, document, [&message]) {
                 Ok(changes) => {
-                    message.turn.own.extend(changes);
+                    let own = batch.own.entry((document, message.connection));
+                    own.or_default().extend(changes);
                     take_turn(batch, message);
                 }
                 Err(refusal) => self.refuse(message.connection, document, refusal.message),
@@ -214,25 +219,26 @@ impl<R: Replica> Engine<R> {
     }
 
     /// Tells everyone what became durable.
-    pub(super) fn complete(&mut self, batch: Batch<R>) {
-        for (write, written) in batch.written {
+    pub(super) fn complete(&mut self, mut batch: Batch<R>) {
+        for (write, written) in std::mem::take(&mut batch.written) {
             self.outputs.push_back(Output::Written {
                 write,
                 result: Ok(written),
             });
         }
         if !batch.events.is_empty() {
-            self.outputs.push_back(Output::Events(batch.events));
+            let events = std::mem::take(&mut batch.events);
+            self.outputs.push_back(Output::Events(events));
         }
         for document in batch.changes.keys() {
             self.answers.forget(document);
         }
-        for connection in batch.newcomers {
-            self.announce_all(connection, false);
+        for connection in &batch.newcomers {
+            self.announce_all(*connection, false);
         }
         let mut told = BTreeSet::new();
         for (document, changes) in &batch.changes {
-            self.fan_out(*document, changes, &batch.turns, &mut told);
+            self.fan_out(*document, changes, &batch, &mut told);
         }
         for ((document, connection), turn) in &batch.turns {
             let told = told.contains(&(*document, *connection));
@@ -256,7 +262,7 @@ impl<R: Replica> Engine<R> {
         self.queue.retain(|job| match job {
             Job::Write(..) => true,
             Job::Message(message) => {
-                dropped.push((message.connection, message.size()));
+                dropped.push((message.connection, message.size));
                 false
             }
         });
@@ -282,11 +288,13 @@ impl<R: Replica> Engine<R> {
 
 fn take_turn<R: Replica>(batch: &mut Batch<R>, message: Message) {
     let key = (message.document, message.connection);
-    if message.unfinished {
-        // The rest of the message will say what the peer has.
-        return;
+    if message.turn.brought || message.unfinished {
+        batch.own.entry(key).or_default().extend(message.changes());
     }
-    batch.turns.entry(key).or_default().extend(message.turn);
+    // The rest of an unfinished message will say what the peer has.
+    if !message.unfinished {
+        batch.turns.entry(key).or_default().extend(message.turn);
+    }
 }
 
 fn persist(document: DocumentId, changes: &[Change]) -> PersistChunk {

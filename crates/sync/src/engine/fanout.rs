@@ -1,5 +1,6 @@
 //! Telling peers what has become durable.
 
+use super::batch::Batch;
 use super::queue::Turn;
 use super::{ConnectionId, Engine, Replica, outgoing};
 use crate::frame::Frame;
@@ -25,7 +26,7 @@ impl<R: Replica> Engine<R> {
         &mut self,
         document: DocumentId,
         changes: &[Change],
-        turns: &BTreeMap<(DocumentId, ConnectionId), Turn>,
+        batch: &Batch<R>,
         told: &mut BTreeSet<(DocumentId, ConnectionId)>,
     ) {
         let created = self.known.insert(document);
@@ -39,8 +40,9 @@ impl<R: Replica> Engine<R> {
         let limit = self.config.limits.message_bytes;
         let mut for_all: Option<Shared> = None;
         for connection in self.receivers(&document, created) {
-            let turn = turns.get(&(document, connection));
-            match self.due(connection, document, created, turn.is_some()) {
+            let key = (document, connection);
+            let has_turn = batch.turns.contains_key(&key);
+            match self.due(connection, document, created, has_turn) {
                 Due::Nothing => {}
                 Due::Answer => {
                     let heads = self
@@ -54,12 +56,15 @@ impl<R: Replica> Engine<R> {
                     self.answer(connection, document, &turn, false);
                 }
                 Due::Changes => {
-                    let own = turn.map(|turn| &turn.own).filter(|own| !own.is_empty());
-                    if let Some(own) = own {
+                    if let Some(own) = batch.own.get(&key) {
                         let foreign = changes
                             .iter()
                             .filter(|change| !own.contains(&change.hash()));
                         let foreign: Vec<_> = foreign.cloned().collect();
+                        if foreign.is_empty() && !has_turn {
+                            // More of its message is to come, and will be acknowledged.
+                            continue;
+                        }
                         let messages = outgoing::changes(heads.clone(), &foreign, limit);
                         self.send_sync(connection, document, &messages, false);
                     } else {
@@ -68,7 +73,7 @@ impl<R: Replica> Engine<R> {
                         });
                         self.send_shared(connection, document, shared);
                     }
-                    told.insert((document, connection));
+                    told.insert(key);
                 }
             }
         }
@@ -183,6 +188,9 @@ impl<R: Replica> Engine<R> {
         }
         if share.caught_up {
             return Due::Changes;
+        }
+        if share.stuck && !has_turn {
+            return Due::Answer;
         }
         // It is answered for its message, with all that it lacks; or it has been told our heads, and its message is due.
         if has_turn || !created {

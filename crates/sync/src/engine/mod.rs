@@ -441,25 +441,40 @@ impl<R: Replica> Engine<R> {
             && !turn.has_flag(MessageFlags::SYNC_RESET)
             && turn.heads.iter().all(|head| has_change(document, head));
         if quiet {
-            self.note_heads(message.connection, message.document, &turn.heads);
+            let known = turn.heads.clone();
+            self.note_heads(message.connection, message.document, &turn.heads, known);
         }
         quiet
     }
 
-    /// Keeps the heads that a peer says it has, all of which we have too.
-    fn note_heads(&mut self, connection: ConnectionId, document: DocumentId, heads: &[ChangeHash]) {
+    /// Keeps the heads that a peer says it has, those of which we have too are `known`.
+    fn note_heads(
+        &mut self,
+        connection: ConnectionId,
+        document: DocumentId,
+        heads: &[ChangeHash],
+        known: Vec<ChangeHash>,
+    ) {
         let Some((peer, share)) = self.peers.share(connection, document) else {
             return;
         };
-        if share.heads != heads {
-            share.heads = heads.to_vec();
-            if peer.headwater.is_some_and(|headwater| headwater.durable) && !heads.is_empty() {
-                self.outputs.push_back(Output::Acknowledged {
-                    connection,
-                    document,
-                    heads: heads.to_vec(),
-                });
-            }
+        let mut reached = known.clone();
+        if known.len() < heads.len() {
+            // It still has what it had before, though its heads do not tell us so.
+            reached.extend_from_slice(&share.heads);
+            reached.sort_unstable();
+            reached.dedup();
+        }
+        if share.heads == reached {
+            return;
+        }
+        share.heads = reached;
+        if peer.headwater.is_some_and(|headwater| headwater.durable) && !known.is_empty() {
+            self.outputs.push_back(Output::Acknowledged {
+                connection,
+                document,
+                heads: known,
+            });
         }
     }
 
@@ -468,7 +483,7 @@ impl<R: Replica> Engine<R> {
         let Some(connected) = self.peers.get_mut(connection) else {
             return;
         };
-        connected.backlog += message.size();
+        connected.backlog += message.size;
         let (backlog, limit) = (connected.backlog, self.config.backlog);
         self.queue.push_back(Job::Message(message));
         if backlog > limit.saturating_mul(4) {

@@ -34,6 +34,8 @@ pub(super) struct Share {
     pub(super) refused: bool,
     /// A digest of the last question that was answered, so that a peer that repeats one does not make both talk for ever.
     pub(super) answered: Option<u64>,
+    /// Whether it repeated a question that our answer did not settle, so that it is to be told when we have more to say.
+    pub(super) stuck: bool,
 }
 
 /// See the [module](self).

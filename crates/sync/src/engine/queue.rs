@@ -7,7 +7,7 @@ use automerge::sync::{Have, MessageFlags};
 use bytes::Bytes;
 use headwater_core::DocumentId;
 use headwater_core::bounds::{Content, Limits};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 /// A local write or a peer's message, in the order of arrival.
 #[derive(Debug)]
@@ -23,9 +23,14 @@ pub(super) struct Message {
     pub(super) document: DocumentId,
     pub(super) chunks: VecDeque<Chunk>,
     pub(super) turn: Turn,
+    /// Bytes that it takes while it waits.
+    pub(super) size: usize,
     /// Whether this is the first part of a message, whose rest comes with a later batch.
     pub(super) unfinished: bool,
 }
+
+/// What a message takes besides its bytes, so that many small ones count too.
+const MESSAGE_OVERHEAD: usize = 512;
 
 /// A chunk that a peer sent.
 #[derive(Debug)]
@@ -47,8 +52,6 @@ pub(super) struct Turn {
     pub(super) flags: Option<MessageFlags>,
     /// Whether it brought changes, for which it is owed an acknowledgement.
     pub(super) brought: bool,
-    /// The changes that it sent, which need not be sent back.
-    pub(super) own: BTreeSet<ChangeHash>,
 }
 
 impl Message {
@@ -86,9 +89,9 @@ impl Message {
                 need: message.need,
                 flags: message.flags,
                 brought: !chunks.is_empty(),
-                own: chunks.iter().filter_map(|chunk| chunk.change).collect(),
             },
             chunks,
+            size: data.len() + MESSAGE_OVERHEAD,
             unfinished: false,
         })
     }
@@ -110,13 +113,17 @@ impl Message {
         if keep >= self.chunks.len() {
             return None;
         }
+        let chunks = self.chunks.split_off(keep);
+        let size = self.chunk_bytes().min(self.size);
         let rest = Self {
             connection: self.connection,
             document: self.document,
-            chunks: self.chunks.split_off(keep),
+            chunks,
             turn: std::mem::take(&mut self.turn),
+            size: self.size - size,
             unfinished: false,
         };
+        self.size = size;
         self.unfinished = true;
         Some(rest)
     }
@@ -130,8 +137,14 @@ impl Message {
         self.chunks.iter().any(|chunk| chunk.change.is_none())
     }
 
-    pub(super) fn size(&self) -> usize {
+    /// The bytes of its chunks.
+    pub(super) fn chunk_bytes(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.bytes.len()).sum()
+    }
+
+    /// The changes that it brings, as far as their hashes are known.
+    pub(super) fn changes(&self) -> impl Iterator<Item = ChangeHash> {
+        self.chunks.iter().filter_map(|chunk| chunk.change)
     }
 }
 
@@ -144,7 +157,6 @@ impl Turn {
         self.need.sort_unstable();
         self.need.dedup();
         self.brought |= later.brought;
-        self.own.extend(later.own);
         if let Some(later) = later.flags {
             let mut flags = later;
             if self.has_flag(MessageFlags::SYNC_RESET) {
