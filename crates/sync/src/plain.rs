@@ -2,7 +2,7 @@
 
 use crate::engine::has_change;
 use crate::engine::{Applied, LocalWrite, Refusal, Replica};
-use automerge::{Automerge, AutomergeError, Change};
+use automerge::{Automerge, AutomergeError, Change, ReadDoc};
 use headwater_core::DocumentId;
 use headwater_core::bounds::Guard;
 use std::collections::BTreeMap;
@@ -102,13 +102,15 @@ const WHOLE_DOCUMENT: u8 = 0;
 fn extend(plain: &mut Plain, chunks: &[&[u8]]) -> Result<Vec<Change>, Refusal> {
     let Plain { document, guard } = plain;
     let before = document.get_heads();
+    let settled = document.get_missing_deps(&[]).is_empty();
     let mut swapped = None;
     let mut changes = Vec::new();
     for chunk in chunks {
         if chunk.get(CHUNK_TYPE) == Some(&WHOLE_DOCUMENT) {
             let whole = Automerge::load(chunk).map_err(refusal)?;
-            // Loading is several times faster than applying each change.
-            if before.iter().all(|head| has_change(&whole, head)) {
+            // Loading is several times faster than applying each change, but what waits inside for others would be lost, and
+            // stock clients do not send a change twice.
+            if settled && before.iter().all(|head| has_change(&whole, head)) {
                 swapped = Some(whole);
             } else {
                 changes.extend(document.get_changes_added(&whole));

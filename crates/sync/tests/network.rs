@@ -34,8 +34,6 @@ fn changes_that_a_bloom_filter_hid_are_asked_for() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
     #[test]
     fn all_converge_once_the_network_heals(
         seed in any::<u64>(),

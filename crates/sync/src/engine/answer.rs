@@ -3,7 +3,7 @@
 use super::outgoing;
 use super::peers::Share;
 use super::queue::Turn;
-use super::{ConnectionId, Engine, Output, Peer, Replica, has_change};
+use super::{ConnectionId, Engine, Peer, Replica, has_change};
 use crate::connection::Role;
 use crate::frame::Frame;
 use automerge::sync::{MessageFlags, MessageVersion, State, SyncDoc};
@@ -81,6 +81,13 @@ impl<R: Replica> Engine<R> {
         // We may come to know them: whoever asks is told when the document appears.
         share.heads.clone_from(&turn.heads);
         share.caught_up = false;
+        if !turn.heads.is_empty() {
+            let message = match peer.headwater {
+                Some(_) => outgoing::announcement(Vec::new(), false),
+                None => outgoing::question(&turn.heads),
+            };
+            return self.send_sync(connection, id, &[message], true);
+        }
         if peer.headwater.is_none() {
             let frame = Frame::Unavailable {
                 sender: self.config.peer_id.clone(),
@@ -88,11 +95,7 @@ impl<R: Replica> Engine<R> {
                 document: id,
                 database: peer.database,
             };
-            let frame = frame.encode();
-            self.outputs.push_back(Output::Send { connection, frame });
-        } else if !turn.heads.is_empty() {
-            let message = outgoing::announcement(Vec::new(), false);
-            self.send_sync(connection, id, &[message], true);
+            self.send(connection, frame.encode());
         }
     }
 }

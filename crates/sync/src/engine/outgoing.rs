@@ -26,6 +26,13 @@ pub(super) fn announcement(heads: Vec<ChangeHash>, start_over: bool) -> Bytes {
     message.encode().into()
 }
 
+/// That we have nothing of a document whose heads are `theirs`, as automerge says it.
+pub(super) fn question(theirs: &[ChangeHash]) -> Bytes {
+    let mut message = SyncMessage::new(MessageVersion::V1, Vec::new(), Vec::new());
+    message.need = theirs.to_vec();
+    message.encode().into()
+}
+
 /// That we do not know the heads which a Headwater peer announced.
 pub(super) fn lost(heads: Vec<ChangeHash>, unknown: Vec<ChangeHash>) -> Bytes {
     let mut message = SyncMessage::new(MessageVersion::V1, heads, Vec::new());
