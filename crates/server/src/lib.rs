@@ -1,3 +1,4 @@
 //! The Headwater server peer: sync over WebSocket, durable state, tables for Apache Drill, and the command line
 
 pub mod drill;
+pub mod serve;

@@ -1,0 +1,196 @@
+//! What is at which path.
+
+use super::lake::LakeFeed;
+use super::socket::transport;
+use axum::Router;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use headwater::plain::PlainStore;
+use headwater::{DatabaseId, Peer};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The largest WebSocket message that is read, in bytes.
+const MAX_MESSAGE: usize = 16 << 20;
+/// The default read buffer of 128 KiB would be most of the memory of an idle connection.
+const READ_BUFFER: usize = 4 << 10;
+
+/// What the endpoints work on.
+pub(super) struct Shared {
+    pub peer: Peer,
+    pub plain: Option<PlainStore>,
+    pub feed: Arc<LakeFeed>,
+    pub origins: Vec<String>,
+    pub started: Instant,
+}
+
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/sync/{database}", get(sync))
+        .route("/link", get(link))
+        .route("/", get(plain))
+        .with_state(shared)
+}
+
+/// 200 while everything works, 503 while storage or the lake does not, with what is wrong.
+async fn health(State(shared): State<Arc<Shared>>) -> Response {
+    let storage_failed = shared.peer.storage_failed();
+    let lake = shared.feed.status();
+    let healthy = !storage_failed && lake.error.is_none();
+    let body = json!({
+        "status": if healthy { "ok" } else { "failing" },
+        "storage": if storage_failed { "failing: see the log; writes are refused until it works again" } else { "ok" },
+        "lake": lake.error.as_deref().unwrap_or("ok"),
+        "lake_publications": lake.publications,
+        "lake_pending": lake.pending,
+        "databases": shared.peer.open_databases().len(),
+        "uptime_seconds": shared.started.elapsed().as_secs(),
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    let code = match healthy {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (code, Json(body)).into_response()
+}
+
+async fn sync(
+    State(shared): State<Arc<Shared>>,
+    Path(database): Path<String>,
+    upgrade: Upgrade,
+) -> Response {
+    let id: DatabaseId = match database.parse() {
+        Ok(id) => id,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("/sync/{error}")),
+    };
+    if id == DatabaseId::from_bytes([0; 16]) {
+        return refuse(StatusCode::BAD_REQUEST, "no database has this id".into());
+    }
+    upgrade.accept(move |socket| async move {
+        match shared.peer.serve_database(id, transport(socket)).await {
+            Ok(ended) => tracing::debug!(database = %id, %ended, "client gone"),
+            Err(error) => tracing::error!(database = %id, %error, "database not served"),
+        }
+    })
+}
+
+async fn link(State(shared): State<Arc<Shared>>, upgrade: Upgrade) -> Response {
+    upgrade.accept(move |socket| async move {
+        let ended = shared.peer.serve_link(transport(socket)).await;
+        tracing::info!(%ended, "server gone");
+    })
+}
+
+async fn plain(State(shared): State<Arc<Shared>>, upgrade: Upgrade) -> Response {
+    upgrade.accept(move |socket| async move {
+        let ended = match &shared.plain {
+            Some(plain) => plain.serve(transport(socket)).await,
+            None => {
+                let why = "this server does not take plain automerge-repo documents: connect to /sync/<database>, or start \
+                    it with --allow-plain";
+                shared.peer.turn_away(transport(socket), why).await
+            }
+        };
+        tracing::debug!(%ended, "plain client gone");
+    })
+}
+
+/// A WebSocket upgrade from a page that may connect, or from no page at all.
+struct Upgrade(WebSocketUpgrade);
+
+impl FromRequestParts<Arc<Shared>> for Upgrade {
+    type Rejection = Response;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, Self::Rejection> {
+        if let Some(origin) = stranger(&parts.headers, &shared.origins) {
+            let why = format!(
+                "pages of {origin} may not connect: add it to `origins` in the configuration file"
+            );
+            return Err(refuse(StatusCode::FORBIDDEN, why));
+        }
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, shared).await;
+        let upgrade = upgrade.map_err(|_| {
+            let why =
+                "this is a WebSocket endpoint of a Headwater server; see /healthz for its state";
+            refuse(StatusCode::UPGRADE_REQUIRED, why.to_owned())
+        })?;
+        Ok(Self(upgrade))
+    }
+}
+
+impl Upgrade {
+    fn accept<F>(self, serve: impl FnOnce(WebSocket) -> F + Send + 'static) -> Response
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.0
+            .read_buffer_size(READ_BUFFER)
+            .max_message_size(MAX_MESSAGE)
+            .max_frame_size(MAX_MESSAGE)
+            .on_upgrade(serve)
+    }
+}
+
+/// The origin of a page that may not connect. Any page can open a WebSocket to this machine, so without this every site
+/// that someone here visits could read and write.
+fn stranger(headers: &HeaderMap, allowed: &[String]) -> Option<String> {
+    let origin = headers.get(header::ORIGIN)?;
+    let origin = String::from_utf8_lossy(origin.as_bytes()).into_owned();
+    let host = origin
+        .split_once("://")
+        .map_or(origin.as_str(), |(_, host)| host);
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or(rest, |(host, _)| host),
+        None => host.split_once(':').map_or(host, |(host, _)| host),
+    };
+    let local = host == "localhost"
+        || host
+            .parse()
+            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    (!local && !allowed.contains(&origin)).then_some(origin)
+}
+
+fn refuse(code: StatusCode, why: String) -> Response {
+    (code, Json(json!({ "error": why }))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_of_this_machine_and_those_configured_may_connect() {
+        let allowed = ["https://app.example".to_owned()];
+        let origin = |origin: &str| {
+            let headers = HeaderMap::from_iter([(header::ORIGIN, origin.parse().unwrap())]);
+            stranger(&headers, &allowed)
+        };
+        assert_eq!(stranger(&HeaderMap::new(), &[]), None);
+        for local in [
+            "http://localhost:5173",
+            "http://127.0.0.1",
+            "http://[::1]:80",
+        ] {
+            assert_eq!(origin(local), None, "{local}");
+        }
+        assert_eq!(origin("https://app.example"), None);
+        for far in [
+            "https://evil.example",
+            "http://localhost.evil.example",
+            "http://127.0.0.1.evil.example",
+            "null",
+            "https://app.example:444",
+        ] {
+            assert_eq!(origin(far).as_deref(), Some(far));
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Carries durable changes into the lake, on a thread of its own.
+
+use super::error::ServeError;
+use super::plain::Mapping;
+use headwater::{Database, DatabaseId, DocumentId, Event, FieldType, Record, Scan};
+use headwater_materialize::{DeclaredType, Lake, RowChange};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long changes are gathered before they are published together.
+const GATHER: Duration = Duration::from_millis(100);
+/// How long to wait after a failed publication.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often replaced versions are looked for that can go.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// What is to go into the lake, and how it goes.
+#[derive(Debug, Default)]
+pub(super) struct LakeFeed {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The latest of each row, so that what waits is bounded by the number of rows.
+    rows: BTreeMap<(DatabaseId, String, String), Option<Record>>,
+    /// Collections whose catalog entry changed.
+    declared: BTreeSet<(DatabaseId, String)>,
+    plain: BTreeSet<DocumentId>,
+    databases: BTreeMap<DatabaseId, Database>,
+    mapping: Option<Mapping>,
+    status: Status,
+    stopping: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How it goes with the lake.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Status {
+    pub error: Option<String>,
+    pub publications: u64,
+    /// Rows that wait.
+    pub pending: usize,
+}
+
+/// What the thread takes over at once.
+struct Work {
+    rows: BTreeMap<(DatabaseId, String, String), Option<Record>>,
+    declared: Vec<(Database, String)>,
+    stopping: bool,
+}
+
+impl LakeFeed {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What is done under the lock leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in all records of a database, and whatever changes from then on.
+    pub fn follow(self: &Arc<Self>, database: &Database) {
+        let id = database.id();
+        let feed = Arc::clone(self);
+        let listener = Box::new(move |events: &[Event]| feed.take_events(id, events));
+        self.lock().databases.insert(id, database.clone());
+        let start = |core: &headwater_core::Database| {
+            for collection in core.collections().keys() {
+                let rows = core.scan(collection, &Scan::default());
+                let mut state = self.lock();
+                state.declared.insert((id, collection.clone()));
+                for (key, record) in rows {
+                    let row = (id, collection.clone(), key);
+                    state.rows.insert(row, Some(record));
+                }
+            }
+        };
+        database.follow(start, listener);
+        self.changed.notify_one();
+    }
+
+    fn take_events(&self, id: DatabaseId, events: &[Event]) {
+        let mut state = self.lock();
+        for event in events {
+            match event {
+                Event::Record(event) => {
+                    let row = (id, event.collection.clone(), event.key.clone());
+                    state.rows.insert(row, event.after.clone());
+                }
+                Event::Catalog { collection } => {
+                    state.declared.insert((id, collection.clone()));
+                }
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// A plain document changed.
+    pub fn plain_changed(&self, document: DocumentId) {
+        self.lock().plain.insert(document);
+        self.changed.notify_one();
+    }
+
+    /// Which plain documents are in the lake.
+    pub fn map_plain(&self, mapping: Mapping) {
+        let mut state = self.lock();
+        state.plain.extend(mapping.documents());
+        state.mapping = Some(mapping);
+    }
+
+    pub fn status(&self) -> Status {
+        let state = self.lock();
+        Status {
+            pending: state.rows.len(),
+            ..state.status.clone()
+        }
+    }
+
+    /// Begins to publish.
+    pub fn start(self: &Arc<Self>, lake: Lake) -> Result<(), ServeError> {
+        let feed = Arc::clone(self);
+        let thread = std::thread::Builder::new()
+            .name("lake".to_owned())
+            .spawn(move || feed.run(lake))
+            .map_err(|error| ServeError::Internal(error.to_string()))?;
+        self.lock().thread = Some(thread);
+        Ok(())
+    }
+
+    /// Publishes what there is, and ends.
+    pub fn stop(&self) {
+        let thread = {
+            let mut state = self.lock();
+            state.stopping = true;
+            state.databases.clear();
+            state.thread.take()
+        };
+        self.changed.notify_one();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the lake's thread ended badly");
+        }
+    }
+
+    fn run(&self, mut lake: Lake) {
+        let mut retry_at = None;
+        loop {
+            let work = self.wait_for_work(retry_at);
+            let stopping = work.stopping;
+            self.apply(&mut lake, work);
+            lake.sweep();
+            retry_at = match lake.publish() {
+                Ok(published) => {
+                    let mut state = self.lock();
+                    if !published.tables.is_empty() {
+                        state.status.publications += 1;
+                        tracing::debug!(tables = ?published.tables, parts = published.parts_written,
+                            bytes = published.bytes_written, "published");
+                    }
+                    if state.status.error.take().is_some() {
+                        tracing::info!("the lake can be written again");
+                    }
+                    None
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    let mut state = self.lock();
+                    if state.status.error.as_ref() != Some(&message) {
+                        tracing::error!(error = message, "tables not published; trying again");
+                    }
+                    state.status.error = Some(message);
+                    Some(Instant::now() + RETRY)
+                }
+            };
+            if stopping {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to publish and a little longer, so that what comes together is published together.
+    fn wait_for_work(&self, retry_at: Option<Instant>) -> Work {
+        let limit = retry_at.map_or(SWEEP, |at| at.saturating_duration_since(Instant::now()));
+        let idle = |state: &mut State| {
+            let nothing =
+                state.rows.is_empty() && state.declared.is_empty() && state.plain.is_empty();
+            nothing && !state.stopping
+        };
+        let waited = self.changed.wait_timeout_while(self.lock(), limit, idle);
+        let (state, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        let stopping = |state: &mut State| !state.stopping;
+        let gather = if timed_out.timed_out() {
+            Duration::ZERO
+        } else {
+            GATHER
+        };
+        let gathered = self.changed.wait_timeout_while(state, gather, stopping);
+        let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        let declared = std::mem::take(&mut state.declared);
+        Work {
+            declared: declared
+                .into_iter()
+                .filter_map(|(id, collection)| {
+                    Some((state.databases.get(&id)?.clone(), collection))
+                })
+                .collect(),
+            rows: std::mem::take(&mut state.rows),
+            stopping: state.stopping,
+        }
+    }
+
+    fn apply(&self, lake: &mut Lake, work: Work) {
+        for (database, collection) in work.declared {
+            declare(lake, &database, &collection);
+        }
+        for ((database, collection, key), record) in work.rows {
+            lake.apply(RowChange {
+                database,
+                collection,
+                key,
+                record,
+            });
+        }
+        let (documents, mapping) = {
+            let mut state = self.lock();
+            (std::mem::take(&mut state.plain), state.mapping.take())
+        };
+        // The mapping is used without the lock: plain documents are read under theirs, which comes first.
+        if let Some(mut mapping) = mapping {
+            mapping.collections().for_each(|name| lake.declare(name));
+            for document in documents {
+                mapping
+                    .rows(document)
+                    .into_iter()
+                    .for_each(|row| lake.apply(row));
+            }
+            self.lock().mapping = Some(mapping);
+        }
+    }
+}
+
+fn declare(lake: &mut Lake, database: &Database, collection: &str) {
+    lake.declare(collection);
+    let Some(declared) = database.collections().remove(collection) else {
+        return;
+    };
+    for (field, kind) in &declared.fields {
+        if let Some(kind) = declared_type(kind) {
+            lake.declare_field(collection, field, kind);
+        }
+    }
+}
+
+fn declared_type(kind: &FieldType) -> Option<DeclaredType> {
+    Some(match kind {
+        FieldType::Bool => DeclaredType::Bool,
+        FieldType::Int | FieldType::Counter => DeclaredType::Int,
+        FieldType::Float => DeclaredType::Float,
+        FieldType::String | FieldType::Text => DeclaredType::Text,
+        FieldType::Timestamp => DeclaredType::Timestamp,
+        FieldType::Bytes => DeclaredType::Bytes,
+        // What a list or a map holds is for the values to say.
+        FieldType::List | FieldType::Map | FieldType::Other(_) => return None,
+    })
+}
