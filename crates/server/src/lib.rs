@@ -1,4 +1,5 @@
 //! The Headwater server peer: sync over WebSocket, durable state, tables for Apache Drill, and the command line
 
+pub mod cli;
 pub mod drill;
 pub mod serve;

@@ -1,2 +1,7 @@
 //! The `headwater` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    headwater_server::cli::main()
+}
