@@ -7,7 +7,7 @@ use crate::genesis::{Header, is_first};
 use crate::id::{BUCKETS, DocumentId, Partition};
 use crate::touched::touched;
 use crate::value::Record;
-use automerge::{Change, ReadDoc};
+use automerge::Change;
 use std::collections::BTreeMap;
 
 /// What came in with changes from outside.
@@ -291,9 +291,7 @@ impl Database {
     }
 
     fn is_empty(&self, document: DocumentId) -> bool {
-        self.stored(&document).is_some_and(|target| {
-            // A change that waits inside automerge for others counts: a swap would lose it.
-            target.heads() == [target.genesis.hash()] && target.doc.get_missing_deps(&[]).is_empty()
-        })
+        self.stored(&document)
+            .is_some_and(|target| target.heads() == [target.genesis.hash()])
     }
 }

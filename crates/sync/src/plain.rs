@@ -2,7 +2,7 @@
 
 use crate::engine::has_change;
 use crate::engine::{Applied, LocalWrite, Refusal, Replica};
-use automerge::{Automerge, AutomergeError, Change, ReadDoc};
+use automerge::{Automerge, AutomergeError, Change};
 use headwater_core::DocumentId;
 use headwater_core::bounds::Guard;
 use std::collections::BTreeMap;
@@ -102,15 +102,13 @@ const WHOLE_DOCUMENT: u8 = 0;
 fn extend(plain: &mut Plain, chunks: &[&[u8]]) -> Result<Vec<Change>, Refusal> {
     let Plain { document, guard } = plain;
     let before = document.get_heads();
-    let settled = document.get_missing_deps(&[]).is_empty();
     let mut swapped = None;
     let mut changes = Vec::new();
     for chunk in chunks {
         if chunk.get(CHUNK_TYPE) == Some(&WHOLE_DOCUMENT) {
             let whole = Automerge::load(chunk).map_err(refusal)?;
-            // Loading is several times faster than applying each change, but what waits inside for others would be lost, and
-            // stock clients do not send a change twice.
-            if settled && before.iter().all(|head| has_change(&whole, head)) {
+            // Loading is several times faster than applying each change.
+            if before.iter().all(|head| has_change(&whole, head)) {
                 swapped = Some(whole);
             } else {
                 changes.extend(document.get_changes_added(&whole));
@@ -134,5 +132,56 @@ fn extend(plain: &mut Plain, chunks: &[&[u8]]) -> Result<Vec<Change>, Refusal> {
 fn refusal(error: impl std::fmt::Display) -> Refusal {
     Refusal {
         message: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use automerge::transaction::Transactable;
+    use automerge::{ActorId, ROOT};
+
+    const ID: DocumentId = DocumentId::from_bytes([1; 16]);
+
+    fn edit(document: &mut Automerge, actor: u8, value: i64) -> Change {
+        document.set_actor(ActorId::from([actor]));
+        let mut transaction = document.transaction();
+        let outcome = transaction.put(ROOT, "key", value);
+        assert!(outcome.is_ok());
+        transaction.commit();
+        let change = document.get_last_local_change();
+        change.expect("a change was just made")
+    }
+
+    /// A stock client does not send a change twice, so one that waits for another must survive that its document is
+    /// swapped for a whole one.
+    #[test]
+    fn a_change_that_waits_outlives_a_whole_document() {
+        let mut author = Automerge::new();
+        let base = edit(&mut author, 1, 0);
+        let mut other = author.clone();
+        for value in 1..20 {
+            edit(&mut other, 2, value);
+        }
+        let first = edit(&mut author, 1, 100);
+        let waiting = edit(&mut author, 1, 101);
+
+        let mut documents = PlainDocuments::new();
+        for chunk in [
+            base.raw_bytes(),
+            waiting.raw_bytes(),
+            &other.save(),
+            first.raw_bytes(),
+        ] {
+            assert!(documents.apply(ID, &[chunk]).is_ok());
+        }
+        let document = documents.document(&ID).expect("it was just created");
+        assert!(has_change(document, &waiting.hash()));
+        assert!(
+            other
+                .get_heads()
+                .iter()
+                .all(|head| has_change(document, head))
+        );
     }
 }
