@@ -12,6 +12,7 @@ use futures::channel::oneshot;
 use redb::{Database, ReadableDatabase, TableDefinition, TableError};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
@@ -77,7 +78,7 @@ impl NativeStorage {
             },
             LockError::Io(error) => place.io(error),
         })?;
-        let database = open_database(folder).map_err(|error| place.error(error))?;
+        let database = place.attempt(|| open_database(folder))?;
         sync_folder(folder).map_err(|error| place.io(error))?;
         start(place.clone(), Arc::new(database), lock).map_err(|error| place.io(error))
     }
@@ -163,9 +164,19 @@ impl Place {
         })
     }
 
-    fn error(&self, error: impl Into<redb::Error>) -> StorageError {
+    /// Runs what redb does with its file, in which it can come upon damage that it answers with a panic.
+    fn attempt<T>(&self, run: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StorageError> {
+        let result = catch_unwind(AssertUnwindSafe(run));
+        let result = result.map_err(|_| StorageError::Corrupt {
+            place: self.name(),
+            message: "redb panicked while it used its file".to_owned(),
+        })?;
+        result.map_err(|error| self.error(error))
+    }
+
+    fn error(&self, error: redb::Error) -> StorageError {
         let place = self.name();
-        match error.into() {
+        match error {
             redb::Error::Io(error) => self.io(error),
             redb::Error::Corrupted(message) => StorageError::Corrupt { place, message },
             redb::Error::DatabaseAlreadyOpen => StorageError::Locked {
@@ -333,11 +344,10 @@ impl Writer {
             return Ok(());
         }
         self.place.check()?;
-        write_group(&self.database, batches).map_err(|error| {
-            let error = self.place.error(error);
+        let written = self.place.attempt(|| write_group(&self.database, batches));
+        written.inspect_err(|error| {
             tracing::error!(%error, "a commit failed; the store is poisoned until it is opened again");
             self.place.failure.get_or_init(|| error.to_string());
-            error
         })
     }
 
@@ -392,7 +402,7 @@ impl Reader {
         read: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StorageError> {
         self.place.check()?;
-        read(&self.database).map_err(|error| self.place.error(error))
+        self.place.attempt(|| read(&self.database))
     }
 }
 
