@@ -82,6 +82,9 @@ pub struct Lake {
     tables: BTreeMap<String, Table>,
     /// The highest version's number of any table.
     version: u64,
+    /// Versions that a view named until it was replaced, which may not have reached the disk yet.
+    replaced: Vec<PathBuf>,
+    /// Versions that no view names, and since when.
     retired: Vec<(Instant, PathBuf)>,
     _lock: File,
 }
@@ -104,6 +107,7 @@ impl Lake {
             grace: options.grace,
             tables: BTreeMap::new(),
             version: 0,
+            replaced: Vec::new(),
             retired: Vec::new(),
             _lock: lock,
         };
@@ -127,6 +131,8 @@ impl Lake {
             }
             lake.tables.insert(table.schema.collection.clone(), table);
         }
+        // The views that were read are those that a power failure leaves, before anything they do not name may go.
+        lake.disk.sync_dir(&lake.place.root)?;
         Ok(lake)
     }
 
@@ -181,7 +187,6 @@ impl Lake {
             // A number that failed is not used again: some of its files may not have reached the disk.
             self.version += 1;
         }
-        let mut replaced = Vec::new();
         for table in self.tables.values_mut().filter(|table| table.pending) {
             match table.publish(&self.disk, &self.place, self.version) {
                 Ok(Some(written)) => {
@@ -189,21 +194,24 @@ impl Lake {
                     published.parts_written += written.parts;
                     published.parts_kept += written.kept;
                     published.bytes_written += written.bytes;
-                    replaced.extend(written.replaced);
+                    self.replaced.extend(written.replaced);
                 }
                 Ok(None) => {}
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        let now = Instant::now();
-        if !published.tables.is_empty() {
+        if !published.tables.is_empty() || !self.replaced.is_empty() {
             // A version may go only when no power failure can bring back the view that names it.
-            if let Err(error) = self.disk.sync_dir(&self.place.root) {
-                first_error = first_error.or(Some(error));
+            match self.disk.sync_dir(&self.place.root) {
+                Ok(()) => {
+                    let now = Instant::now();
+                    let replaced = std::mem::take(&mut self.replaced);
+                    self.retired
+                        .extend(replaced.into_iter().map(|path| (now, path)));
+                }
+                Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        self.retired
-            .extend(replaced.into_iter().map(|path| (now, path)));
         first_error.map_or(Ok(published), Err)
     }
 

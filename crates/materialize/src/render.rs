@@ -82,7 +82,6 @@ impl<'a> Renderer<'a> {
                 self.long[at] |= text.len() > MAX_VARCHAR;
                 write_string(out, &text);
             } else {
-                self.long[at] |= matches!(value, Value::Bytes(bytes) if bytes.len() > MAX_VARCHAR);
                 cell(out, &column.kind, value);
             }
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::LakeError;
 use std::process::Command;
+use std::time::Instant;
 
 /// Rows that make several parts, so that there is something to link and something to write.
 fn fill(lake: &mut Lake, rows: i64) {
@@ -223,6 +224,76 @@ fn a_file_that_someone_removed_is_written_again() {
     lake.publish().unwrap_err();
     lake.publish().unwrap();
     assert_eq!(Visible::read(dir.path(), "t").rows.len(), 1_000);
+}
+
+/// Set in the process that publishes until it is killed: the lake's folder.
+const VICTIM: &str = "HEADWATER_LAKE_VICTIM";
+
+/// Publishes generation after generation of the same rows, so that a mixture of two would show.
+fn publish_for_ever(root: &Path) {
+    let mut lake = Lake::open(root, LakeOptions::default()).unwrap();
+    let first = generation(root).unwrap_or(0) + 1;
+    for generation in first.. {
+        for n in 0..600 {
+            let fields = [
+                ("generation", generation.into()),
+                ("text", "x".repeat(500).into()),
+            ];
+            lake.apply(put("t", &format!("{n:06}"), record(fields)));
+        }
+        lake.publish().unwrap();
+    }
+}
+
+/// The generation of all rows that are visible.
+fn generation(root: &Path) -> Option<i64> {
+    root.join("t.view.drill").exists().then(|| {
+        let cells = Visible::read(root, "t").cells("generation");
+        assert_eq!(cells.len(), 600);
+        assert!(
+            cells.iter().all(|cell| *cell == cells[0]),
+            "two generations at once"
+        );
+        cells[0].as_i64().unwrap()
+    })
+}
+
+#[test]
+fn a_process_killed_while_it_publishes_leaves_one_whole_state() {
+    if let Some(root) = std::env::var_os(VICTIM) {
+        return publish_for_ever(Path::new(&root));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..20 {
+        let before = generation(dir.path());
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "tests::faults::a_process_killed_while_it_publishes_leaves_one_whole_state",
+            ])
+            .env(VICTIM, dir.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while generation(dir.path()) == before {
+            assert!(
+                victim.try_wait().unwrap().is_none(),
+                "the publisher ended by itself"
+            );
+            assert!(Instant::now() < deadline, "nothing was published");
+        }
+        // Another place in its work each time.
+        let until = Instant::now() + Duration::from_micros(round * 700);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        assert!(generation(dir.path()) > before);
+    }
+    drop(open(dir.path()));
+    assert!(generation(dir.path()).is_some());
 }
 
 /// A small file system of its own, unmounted when dropped. Tests that need one run where this process may mount.
