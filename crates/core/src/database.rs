@@ -1,16 +1,16 @@
 //! A database in memory: its catalog and the partitions of its collections.
 
 use crate::bounds::Limits;
-use crate::catalog::{Collection, DEFAULT_PARTITIONS};
+use crate::catalog::{Collection, DEFAULT_PARTITIONS, DeleteRule};
 use crate::document::{Document, DocumentError, parse};
 use crate::event::Observe;
 use crate::genesis::{Header, bucket_object};
 use crate::id::{BUCKETS, DatabaseId, DocumentId, Partition, Placement};
 use crate::json;
-use crate::read::{Source, View, maps_under, merge};
+use crate::read::{Cell, Entry, Source, View, maps_under, merge};
 use crate::tombstone;
 use crate::value::Record;
-use automerge::{ActorId, Automerge, AutomergeError, ChangeHash, ReadDoc as _};
+use automerge::{ActorId, Automerge, AutomergeError, ChangeHash, ObjId, ReadDoc as _};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Batches above this many changes are told as one event for each record, not for each change.
@@ -109,14 +109,15 @@ impl Database {
     ) -> Result<(), DocumentError> {
         let mut parsed = parse(chunks, &self.limits)?;
         self.place(document, &parsed.changes)?;
-        let unknown = self.unknown(document, std::mem::take(&mut parsed.changes))?;
-        if let Some(target) = self.document_mut(document) {
-            let swapped = parsed.whole.is_some_and(|whole| target.try_swap(whole));
-            if !swapped {
-                target.apply(unknown)?;
-            }
+        let mut unknown = self.unknown(document, std::mem::take(&mut parsed.changes))?;
+        if let (Some(whole), Some(target)) = (parsed.whole, self.document_mut(document)) {
+            target.try_swap(whole);
+            unknown = self.unknown(document, unknown)?;
         }
-        Ok(())
+        match self.document_mut(document) {
+            Some(target) => target.apply(unknown),
+            None => Ok(()),
+        }
     }
 
     /// The id.
@@ -181,27 +182,57 @@ impl Database {
 
     /// Records in the order of their keys.
     pub fn scan(&self, collection: &str, scan: &Scan) -> Vec<(String, Record)> {
-        self.keys(collection)
-            .range::<str, _>((
-                std::ops::Bound::Included(scan.prefix.as_str()),
-                std::ops::Bound::Unbounded,
-            ))
-            .take_while(|key| key.starts_with(&scan.prefix))
-            .filter(|key| scan.after.as_ref().is_none_or(|after| *key > after))
-            .filter_map(|key| Some((key.clone(), self.get(collection, key)?)))
+        let wanted = |key: &str| {
+            key.starts_with(&scan.prefix)
+                && scan.after.as_ref().is_none_or(|after| key > after.as_str())
+        };
+        self.places(collection, wanted)
+            .into_iter()
+            .filter_map(|(key, place)| {
+                let record = match place {
+                    Place::One(document, object) => {
+                        let source = Source { rank: 0, object };
+                        let views = [View::now(&document.doc)];
+                        read(&views, &key, vec![source], self.delete_rule(collection)).record
+                    }
+                    Place::Several => self.get(collection, &key),
+                };
+                Some((key, record?))
+            })
             .take(scan.limit.unwrap_or(usize::MAX))
             .collect()
     }
 
     /// Every key that a record was ever written under, deleted ones too.
     pub fn keys(&self, collection: &str) -> BTreeSet<String> {
-        let mut keys = BTreeSet::new();
+        self.places(collection, |_| true).into_keys().collect()
+    }
+
+    /// Where the records of the `wanted` keys are.
+    fn places(
+        &self,
+        collection: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> BTreeMap<String, Place<'_>> {
+        let mut places = BTreeMap::new();
         for (partition, document) in self.partitions_of(collection) {
             for bucket in 0..BUCKETS {
-                keys.extend(keys_in(partition, document, bucket));
+                for entry in entries_in(partition, document, bucket) {
+                    if !wanted(&entry.name) {
+                        continue;
+                    }
+                    let place = match entry.cell {
+                        Cell::Map if !entry.conflict => Place::One(document, entry.id),
+                        _ => Place::Several,
+                    };
+                    places
+                        .entry(entry.name)
+                        .and_modify(|place| *place = Place::Several)
+                        .or_insert(place);
+                }
             }
         }
-        keys
+        places
     }
 
     fn partitions_of(&self, collection: &str) -> impl Iterator<Item = (&Partition, &Document)> {
@@ -260,12 +291,14 @@ impl Database {
     }
 
     pub(crate) fn find(&self, collection: &str, views: &[View<'_>], key: &str) -> Found {
-        let rule = self
-            .collections
+        find(views, key, self.delete_rule(collection))
+    }
+
+    fn delete_rule(&self, collection: &str) -> DeleteRule {
+        self.collections
             .get(collection)
             .map(|collection| collection.delete)
-            .unwrap_or_default();
-        find(views, key, rule)
+            .unwrap_or_default()
     }
 
     /// The partition that new records of `key` go to.
@@ -330,20 +363,38 @@ impl Database {
     }
 }
 
-/// The keys in one bucket of a partition. A key elsewhere than its hash says is not a record: `get` would not find it.
+/// Where a record is.
+enum Place<'a> {
+    /// In this map of this document alone.
+    One(&'a Document, ObjId),
+    /// Created more than once.
+    Several,
+}
+
+/// What stands in one bucket of a partition. A key elsewhere than its hash says is not a record: `get` would not find it.
+fn entries_in<'a>(
+    partition: &'a Partition,
+    document: &'a Document,
+    bucket: u8,
+) -> impl Iterator<Item = Entry> + 'a {
+    let entries = View::now(&document.doc).entries(&bucket_object(bucket));
+    entries.into_iter().filter(move |entry| {
+        let placement = Placement::of(&entry.name);
+        placement.bucket() == bucket && placement.partition(partition.count) == partition.index
+    })
+}
+
+/// The keys in one bucket of a partition.
 pub(crate) fn keys_in<'a>(
     partition: &'a Partition,
     document: &'a Document,
     bucket: u8,
 ) -> impl Iterator<Item = String> + 'a {
-    document.doc.keys(bucket_object(bucket)).filter(move |key| {
-        let placement = Placement::of(key);
-        placement.bucket() == bucket && placement.partition(partition.count) == partition.index
-    })
+    entries_in(partition, document, bucket).map(|entry| entry.name)
 }
 
 /// Reads `key` out of the documents that may hold it.
-pub(crate) fn find(views: &[View<'_>], key: &str, rule: crate::catalog::DeleteRule) -> Found {
+pub(crate) fn find(views: &[View<'_>], key: &str, rule: DeleteRule) -> Found {
     let bucket = bucket_object(Placement::of(key).bucket());
     let buckets: Vec<Source> = (0..views.len())
         .map(|rank| Source {
@@ -351,7 +402,11 @@ pub(crate) fn find(views: &[View<'_>], key: &str, rule: crate::catalog::DeleteRu
             object: bucket.clone(),
         })
         .collect();
-    let sources = maps_under(views, &buckets, key);
+    read(views, key, maps_under(views, &buckets, key), rule)
+}
+
+/// The record that these maps are.
+fn read(views: &[View<'_>], key: &str, sources: Vec<Source>, rule: DeleteRule) -> Found {
     if sources.is_empty() {
         return Found {
             sources,

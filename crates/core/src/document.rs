@@ -2,7 +2,7 @@
 
 use crate::bounds::{BoundsError, Checker, Content, Guard, Limits};
 use crate::edit::WriteContext;
-use crate::genesis::{self, Header};
+use crate::genesis::Header;
 use crate::plan::Step;
 use automerge::transaction::CommitOptions;
 use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, ReadDoc as _};
@@ -63,7 +63,7 @@ impl Provenance {
 /// The chunks of bytes from outside, read into changes.
 pub(crate) struct Parsed {
     pub changes: Vec<Change>,
-    /// A whole document among the chunks, loaded by itself.
+    /// The longest whole document among the chunks, whose changes are among `changes` too.
     pub whole: Option<Automerge>,
 }
 
@@ -77,8 +77,8 @@ pub(crate) fn parse(chunks: &[&[u8]], limits: &Limits) -> Result<Parsed, Documen
     for chunk in chunks {
         checker.check(chunk)?;
     }
-    let chunks = checker.finish().chunks;
-    for chunk in &chunks {
+    let mut longest = 0;
+    for chunk in checker.finish().chunks {
         match chunk.content {
             Content::Change(_) => parsed.changes.push(
                 Change::try_from(chunk.bytes)
@@ -87,8 +87,12 @@ pub(crate) fn parse(chunks: &[&[u8]], limits: &Limits) -> Result<Parsed, Documen
             Content::Document { .. } => {
                 let loaded = Automerge::load(chunk.bytes)
                     .map_err(|error| DocumentError::Malformed(error.to_string()))?;
-                parsed.changes.extend(loaded.get_changes(&[]));
-                parsed.whole = (chunks.len() == 1).then_some(loaded);
+                let changes = loaded.get_changes(&[]);
+                if changes.len() > longest {
+                    longest = changes.len();
+                    parsed.whole = Some(loaded);
+                }
+                parsed.changes.extend(changes);
             }
         }
     }
@@ -105,10 +109,10 @@ pub(crate) struct Document {
 
 impl Document {
     pub fn new(header: &Header) -> Result<Self, AutomergeError> {
-        let genesis = header.genesis()?;
+        let (genesis, doc) = header.create()?;
         Ok(Self {
-            doc: genesis::new_document(&genesis)?,
             genesis,
+            doc,
             guard: Guard::default(),
         })
     }
@@ -145,17 +149,18 @@ impl Document {
         }
     }
 
-    /// Takes over a whole document that holds everything this one has, which is much faster than applying its changes.
-    pub fn try_swap(&mut self, whole: Automerge) -> bool {
+    /// Takes over a whole document if it holds everything that this one has, which is much faster than applying its
+    /// changes; gives what was there.
+    pub fn try_swap(&mut self, whole: Automerge) -> Option<Automerge> {
         let ours = self.doc.get_heads();
         let holds_ours = ours
             .iter()
             .all(|head| whole.get_change_meta_by_hash(head).is_some());
-        if holds_ours {
-            self.doc = whole;
+        holds_ours.then(|| {
+            let ours = std::mem::replace(&mut self.doc, whole);
             self.guard.replaced(&mut self.doc);
-        }
-        holds_ours
+            ours
+        })
     }
 
     /// Carries out `steps` as one change of `actor`; `None` if there are none.

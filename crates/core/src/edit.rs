@@ -171,7 +171,7 @@ pub(crate) fn check_collection(name: &str) -> Result<(), WriteError> {
 
 pub(crate) fn check_record(key: &str, record: &Record) -> Result<(), WriteError> {
     for (field, value) in record {
-        check_value(field, value)?;
+        check_value(field, value, 0)?;
     }
     let bytes = record.iter().map(|(n, v)| n.len() + 4 + weight(v)).sum();
     check_size(key, bytes)
@@ -184,12 +184,14 @@ pub(crate) fn check_patch(key: &str, patch: &Patch) -> Result<(), WriteError> {
             bytes += field.len() + 4;
             bytes += match edit {
                 Edit::Set(value) => {
-                    check_value(field, value)?;
+                    check_value(field, value, depth)?;
                     weight(value)
                 }
                 Edit::Splice { insert, .. } => insert.len(),
                 Edit::SpliceList { insert, .. } => {
-                    insert.iter().try_for_each(|v| check_value(field, v))?;
+                    insert
+                        .iter()
+                        .try_for_each(|v| check_value(field, v, depth + 1))?;
                     insert.iter().map(weight).sum()
                 }
                 Edit::Merge(_) if depth >= MAX_DEPTH => {
@@ -213,8 +215,9 @@ fn check_size(key: &str, bytes: usize) -> Result<(), WriteError> {
     Ok(())
 }
 
-fn check_value(field: &str, value: &Value) -> Result<(), WriteError> {
-    if value.depth() > MAX_DEPTH {
+/// Checks a value that stands `depth` levels below the record's fields.
+fn check_value(field: &str, value: &Value, depth: usize) -> Result<(), WriteError> {
+    if depth + value.depth() > MAX_DEPTH {
         let field = field.to_owned();
         return Err(WriteError::TooDeep { field });
     }

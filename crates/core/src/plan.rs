@@ -5,7 +5,9 @@
 
 use crate::edit::{Edit, Patch, WriteError};
 use crate::names;
-use crate::read::{Candidate, Cell, Source, View, candidates, counter, maps_among, stored_names};
+use crate::read::{
+    Candidate, Cell, Counter, Source, View, candidates, counter, maps_among, stored_names,
+};
 use crate::value::{Record, Value};
 use automerge::transaction::{Transactable, Transaction};
 use automerge::{ActorId, AutomergeError, ObjId, ScalarValue, hydrate};
@@ -183,7 +185,7 @@ impl<'a> Plan<'a> {
                 match counter(self.views, &maps_among(&found)) {
                     Some(counter) => {
                         let by = n.checked_sub(counter.value).ok_or_else(|| overflow(name))?;
-                        self.increment(counter.entry, by);
+                        self.increment(&counter, by, name)?;
                     }
                     None => self.write_anew(sources, &stored, value),
                 }
@@ -194,6 +196,10 @@ impl<'a> Plan<'a> {
                     None => self.replace_nested(&maps, map)?,
                     Some(_) => self.write_anew(sources, &stored, value),
                 }
+            }
+            (Cell::Scalar(Value::Counter(old)), Value::Int(n) | Value::Counter(n)) => {
+                let by = n.checked_sub(*old).ok_or_else(|| overflow(name))?;
+                self.increment_plain(sources, &stored, winner, by);
             }
             // The same value again is no edit, unless it settles a conflict.
             (Cell::Scalar(old), value) if old == value && found.len() == 1 => {}
@@ -231,9 +237,26 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn increment(&mut self, (map, entry): (Source, String), by: i64) {
+    fn increment(&mut self, counter: &Counter, by: i64, name: &str) -> Result<(), WriteError> {
+        let (map, entry) = counter.entry_for(by).ok_or_else(|| overflow(name))?;
         if by != 0 {
             self.step(&map, |object| Step::Increment(object, entry, by));
+        }
+        Ok(())
+    }
+
+    /// Adds to a counter that automerge's own means put under `stored`.
+    fn increment_plain(&mut self, sources: &[Source], stored: &str, winner: &Candidate, by: i64) {
+        let parent = sources.iter().find(|source| {
+            source.rank == winner.source.rank
+                && self.views.get(source.rank).is_some_and(|view| {
+                    let all = view.all(&source.object, stored);
+                    all.iter().any(|(id, _)| *id == winner.source.object)
+                })
+        });
+        if let (Some(parent), true) = (parent.cloned(), by != 0) {
+            let name = stored.to_owned();
+            self.step(&parent, |object| Step::Increment(object, name, by));
         }
     }
 
@@ -292,26 +315,13 @@ impl<'a> Plan<'a> {
         match (edit, &winner.cell) {
             (Edit::Increment(by), Cell::Scalar(Value::Counter(n))) => {
                 n.checked_add(*by).ok_or_else(|| overflow(name))?;
-                let parent = sources.iter().rev().find(|source| {
-                    self.views.get(source.rank).is_some_and(|view| {
-                        let all = view.all(&source.object, &stored);
-                        source.rank == winner.source.rank
-                            && all.iter().any(|(id, _)| *id == winner.source.object)
-                    })
-                });
-                if let Some(parent) = parent.cloned() {
-                    self.increment((parent, stored.into_owned()), *by);
-                }
+                self.increment_plain(sources, &stored, winner, *by);
             }
             (Edit::Increment(by), Cell::Map) => {
                 let Some(counter) = counter(self.views, &maps_among(&found)) else {
                     return Err(wrong_kind(name, winner, edit));
                 };
-                counter
-                    .value
-                    .checked_add(*by)
-                    .ok_or_else(|| overflow(name))?;
-                self.increment(counter.entry, *by);
+                self.increment(&counter, *by, name)?;
             }
             (Edit::Merge(patch), Cell::Map) => {
                 let maps = maps_among(&found);

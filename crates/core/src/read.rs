@@ -232,12 +232,11 @@ fn winner(views: &[View<'_>], candidates: &[Candidate], depth: usize) -> Option<
     let last = candidates.last()?;
     let view = views.get(last.source.rank)?;
     // What is nested deeper than anyone may write it is not followed: a peer must not exhaust our stack.
-    if depth > MAX_DEPTH {
-        return Some(Value::Null);
-    }
+    let too_deep = depth >= MAX_DEPTH;
     Some(match &last.cell {
         Cell::Scalar(value) => value.clone(),
         Cell::Text => Value::Text(view.text(&last.source.object)),
+        Cell::List if too_deep => Value::Null,
         Cell::List => Value::List(
             view.items(&last.source.object)
                 .into_iter()
@@ -252,6 +251,7 @@ fn winner(views: &[View<'_>], candidates: &[Candidate], depth: usize) -> Option<
             let maps = maps_among(candidates);
             match counter(views, &maps) {
                 Some(counter) => Value::Counter(counter.value),
+                None if too_deep => Value::Null,
                 None => Value::Map(merge(views, &maps, depth + 1).0),
             }
         }
@@ -267,34 +267,42 @@ pub(crate) fn maps_among(candidates: &[Candidate]) -> Vec<Source> {
         .collect()
 }
 
-/// A counter: its value, and the entry that increments go to.
+/// A counter: its value, and the entries that it is the sum of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Counter {
     pub value: i64,
-    pub entry: (Source, String),
+    entries: Vec<(Source, String, i64)>,
+}
+
+impl Counter {
+    /// The entry that `by` can be added to; `None` if the sum would leave 64 bits. While it does not, the least or the
+    /// greatest entry has room.
+    pub fn entry_for(&self, by: i64) -> Option<(Source, String)> {
+        self.value.checked_add(by)?;
+        let mut entries = self.entries.iter().rev();
+        let (source, name, _) = entries.find(|(_, _, value)| value.checked_add(by).is_some())?;
+        Some((source.clone(), name.clone()))
+    }
 }
 
 /// Reads maps as a counter: each concurrent creation has an entry of its own under its actor, and their sum is exact
 /// whatever was merged. `None` if there is no such entry.
 pub(crate) fn counter(views: &[View<'_>], maps: &[Source]) -> Option<Counter> {
-    let mut sum: Option<Counter> = None;
+    let mut entries = Vec::new();
     for map in maps {
         for entry in views.get(map.rank)?.entries(&map.object) {
             if !entry.name.starts_with(names::COUNTER) {
                 return None;
             }
-            let Cell::Scalar(value) = &entry.cell else {
-                continue;
-            };
-            let added = value.as_int().unwrap_or_default();
-            let value = sum
-                .as_ref()
-                .map_or(added, |sum| sum.value.wrapping_add(added));
-            let entry = (map.clone(), entry.name);
-            sum = Some(Counter { value, entry });
+            if let Cell::Scalar(value) = &entry.cell {
+                let value = value.as_int().unwrap_or_default();
+                entries.push((map.clone(), entry.name, value));
+            }
         }
     }
-    sum
+    let add = |sum: i64, (_, _, value): &(Source, String, i64)| sum.wrapping_add(*value);
+    let value = entries.iter().fold(0, add);
+    (!entries.is_empty()).then_some(Counter { value, entries })
 }
 
 /// The value that `candidates` show.

@@ -7,7 +7,7 @@ use crate::genesis::{Header, is_first};
 use crate::id::{BUCKETS, DocumentId, Partition};
 use crate::touched::touched;
 use crate::value::Record;
-use automerge::Change;
+use automerge::{Automerge, Change, ChangeHash, ReadDoc as _};
 use std::collections::BTreeMap;
 
 /// What came in with changes from outside.
@@ -52,31 +52,7 @@ impl Database {
             self.catalog_events(vec![partition.collection.clone()], &mut applied.events);
         }
         let before = self.heads_of(document);
-        if let Some(whole) = parsed.whole
-            && unknown.len() > LARGE_BATCH
-            && self.is_empty(document)
-        {
-            if let Some(target) = self.document_mut(document) {
-                target.try_swap(whole);
-            }
-            applied.events = self.all_inserted(document);
-        } else {
-            let unknown_count = unknown.len();
-            let groups: Vec<Vec<Change>> = match self.observe {
-                Observe::Changes if unknown_count <= LARGE_BATCH => {
-                    unknown.into_iter().map(|change| vec![change]).collect()
-                }
-                _ => vec![unknown],
-            };
-            if groups.len() > 1
-                && let Some(target) = self.document_mut(document)
-            {
-                target.check(&groups.concat())?;
-            }
-            for group in groups {
-                self.apply_group(document, group, &mut applied.events)?;
-            }
-        }
+        self.apply_unknown(document, unknown, parsed, &mut applied.events)?;
         if let Some(target) = self.stored(&document) {
             if self.fresh.contains(&document) {
                 applied.changes.push(target.genesis.clone());
@@ -89,6 +65,53 @@ impl Database {
             self.catalog_events(changed, &mut applied.events);
         }
         Ok(applied)
+    }
+
+    fn apply_unknown(
+        &mut self,
+        document: DocumentId,
+        mut unknown: Vec<Change>,
+        parsed: Parsed,
+        events: &mut Vec<Event>,
+    ) -> Result<(), DocumentError> {
+        let mut swapped = None;
+        if let Some(whole) = parsed.whole
+            && unknown.len() > LARGE_BATCH
+            && self.is_empty(document)
+        {
+            swapped = self.swap_in(document, whole, events);
+            unknown = self.unknown(document, unknown)?;
+        }
+        let applied = self.apply_groups(document, unknown, events);
+        if let (Err(_), Some(before), Some(target)) =
+            (&applied, swapped, self.document_mut(document))
+        {
+            target.doc = before;
+        }
+        applied
+    }
+
+    fn apply_groups(
+        &mut self,
+        document: DocumentId,
+        unknown: Vec<Change>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), DocumentError> {
+        let groups: Vec<Vec<Change>> = match self.observe {
+            Observe::Changes if unknown.len() <= LARGE_BATCH => {
+                unknown.into_iter().map(|change| vec![change]).collect()
+            }
+            _ => vec![unknown],
+        };
+        if groups.len() > 1
+            && let Some(target) = self.document_mut(document)
+        {
+            target.check(&groups.concat())?;
+        }
+        for group in groups {
+            self.apply_group(document, group, events)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn catalog_events(&self, changed: Vec<String>, events: &mut Vec<Event>) {
@@ -114,54 +137,53 @@ impl Database {
         let Some(target) = self.stored(&document) else {
             return Ok(());
         };
-        let heads = target.heads();
+        // Changes that wait inside automerge for their dependencies may be released by these.
+        let waiting = !target.doc.get_missing_deps(&[]).is_empty();
+        let heads = if waiting { target.heads() } else { Vec::new() };
         let keys = touched(&target.doc, &group);
         let before: BTreeMap<String, Option<Record>> = keys
             .keys()
             .map(|key| (key.clone(), self.get(&partition.collection, key)))
             .collect();
         let attributions: Vec<Attribution> = group.iter().map(Attribution::of).collect();
-        let sent = group.len();
         if let Some(target) = self.document_mut(document) {
             target.apply(group)?;
         }
-        for (key, before) in before {
-            let by = keys.get(&key).and_then(|index| attributions.get(*index));
-            self.record_event(&partition.collection, key, before, by.cloned(), events);
+        for (key, before) in &before {
+            let by = keys.get(key).and_then(|index| attributions.get(*index));
+            self.record_event(
+                &partition.collection,
+                key,
+                before.clone(),
+                by.cloned(),
+                events,
+            );
         }
-        self.released_events(document, &partition, &heads, sent, events);
+        if waiting {
+            self.released_events(document, &partition, &heads, &before, events);
+        }
         Ok(())
     }
 
-    /// Events of changes that had waited inside automerge for these. What their records were before is read from the
-    /// history, which is slow and rare.
+    /// Events of changes that had waited inside automerge, for records that are not among those already `told`. What
+    /// they were before is read from the history, which is slow and rare.
     fn released_events(
         &self,
         document: DocumentId,
         partition: &Partition,
-        heads: &[automerge::ChangeHash],
-        sent: usize,
+        heads: &[ChangeHash],
+        told: &BTreeMap<String, Option<Record>>,
         events: &mut Vec<Event>,
     ) {
         let Some(target) = self.stored(&document) else {
             return;
         };
-        if target.doc.get_changes_meta(heads).len() <= sent {
-            return;
-        }
-        let told: std::collections::HashSet<String> = events
-            .iter()
-            .filter_map(|event| match event {
-                Event::Record(event) => Some(event.key.clone()),
-                Event::Catalog { .. } => None,
-            })
-            .collect();
         let changes = target.doc.get_changes(heads);
         for (key, index) in touched(&target.doc, &changes) {
-            if !told.contains(&key) {
+            if !told.contains_key(&key) {
                 let before = self.get_at(document, &partition.collection, &key, heads);
                 let by = changes.get(index).map(Attribution::of);
-                self.record_event(&partition.collection, key, before, by, events);
+                self.record_event(&partition.collection, &key, before, by, events);
             }
         }
     }
@@ -169,16 +191,16 @@ impl Database {
     fn record_event(
         &self,
         collection: &str,
-        key: String,
+        key: &str,
         before: Option<Record>,
         by: Option<Attribution>,
         events: &mut Vec<Event>,
     ) {
-        let after = self.get(collection, &key);
+        let after = self.get(collection, key);
         if before != after {
             events.push(Event::Record(RecordEvent {
                 collection: collection.to_owned(),
-                key,
+                key: key.to_owned(),
                 before,
                 after,
                 by,
@@ -187,22 +209,37 @@ impl Database {
         }
     }
 
-    /// Every record of a document that had none before.
-    fn all_inserted(&self, document: DocumentId) -> Vec<Event> {
+    /// Takes over a whole document where there was nothing yet, and tells every record that it shows or changes. Gives
+    /// what was there.
+    fn swap_in(
+        &mut self,
+        document: DocumentId,
+        whole: Automerge,
+        events: &mut Vec<Event>,
+    ) -> Option<Automerge> {
+        let empty = self.document_mut(document)?.try_swap(whole)?;
         let (Some(partition), Some(target)) = (self.placed.get(&document), self.stored(&document))
         else {
-            return Vec::new();
+            return Some(empty);
         };
         if self.observe == Observe::Nothing {
-            return Vec::new();
+            return Some(empty);
         }
-        let mut events = Vec::new();
+        let at = empty.get_heads();
+        let counts = self.collections.get(&partition.collection);
+        let alone = counts.is_none_or(|collection| collection.partitions.len() == 1);
         for bucket in 0..BUCKETS {
             for key in keys_in(partition, target, bucket) {
-                self.record_event(&partition.collection, key, None, None, &mut events);
+                // A document of another partition count may have the record already.
+                let before = if alone {
+                    None
+                } else {
+                    self.get_at(document, &partition.collection, &key, &at)
+                };
+                self.record_event(&partition.collection, &key, before, None, events);
             }
         }
-        events
+        Some(empty)
     }
 
     /// Makes sure that `document` is there, placing it by the genesis among `changes` if it is new.
@@ -273,7 +310,7 @@ impl Database {
         document: DocumentId,
         collection: &str,
         key: &str,
-        heads: &[automerge::ChangeHash],
+        heads: &[ChangeHash],
     ) -> Option<Record> {
         let (partitions, mut views) = self.views(collection, key);
         for (partition, view) in partitions.iter().zip(&mut views) {
@@ -284,7 +321,7 @@ impl Database {
         self.find(collection, &views, key).record
     }
 
-    fn heads_of(&self, document: DocumentId) -> Vec<automerge::ChangeHash> {
+    fn heads_of(&self, document: DocumentId) -> Vec<ChangeHash> {
         self.stored(&document)
             .map(|target| target.heads())
             .unwrap_or_default()

@@ -2,6 +2,7 @@
 
 use crate::genesis::bucket_of_object;
 use crate::id::Placement;
+use crate::value::MAX_DEPTH;
 use automerge::legacy::{Key, ObjectId, OpId, OpType};
 use automerge::{Automerge, Change, ObjId, Prop, ReadDoc as _};
 use std::collections::{BTreeMap, HashMap};
@@ -13,16 +14,19 @@ pub(crate) fn touched(doc: &Automerge, changes: &[Change]) -> BTreeMap<String, u
         made: HashMap::new(),
         known: HashMap::new(),
     };
-    let mut keys = BTreeMap::new();
-    for (index, change) in changes.iter().enumerate() {
-        let change = change.decode();
-        let mut counter = change.start_op.get();
-        for op in &change.operations {
+    let changes: Vec<_> = changes.iter().map(Change::decode).collect();
+    // All first: changes may come before those that made the objects they edit.
+    for change in &changes {
+        for (op, counter) in change.operations.iter().zip(change.start_op.get()..) {
             if matches!(op.action, OpType::Make(_)) {
                 let id = OpId(counter, change.actor_id.clone());
                 walk.made.insert(id, (op.obj.clone(), op.key.clone()));
             }
-            counter += 1;
+        }
+    }
+    let mut keys = BTreeMap::new();
+    for (index, change) in changes.iter().enumerate() {
+        for op in &change.operations {
             if let Some(key) = walk.key_of(&op.obj, &op.key) {
                 keys.insert(key, index);
             }
@@ -81,8 +85,10 @@ impl Walk<'_> {
 
     fn key_in_document(&self, id: &OpId) -> Option<String> {
         let object = ObjId::Id(id.counter(), id.actor().clone(), 0);
-        let mut parents = self.doc.parents(&object).ok()?;
-        parents.find_map(|parent| match (parent.obj, parent.prop) {
+        let parents = self.doc.parents(&object).ok()?;
+        // What is nested deeper than that is never shown.
+        let mut near = parents.take(MAX_DEPTH + 3);
+        near.find_map(|parent| match (parent.obj, parent.prop) {
             (ObjId::Id(counter, actor, _), Prop::Map(key)) => {
                 placed(&key, bucket_of_object(counter, &actor)?)
             }

@@ -1,0 +1,13 @@
+//! A database as its embedder uses it: writes, deliveries from peers, and what is read and told after.
+
+mod catalog;
+mod events;
+mod hostile;
+mod json;
+mod limits;
+mod merging;
+mod on_disk;
+mod partitions;
+mod replica;
+mod restoring;
+mod stock;

@@ -1,0 +1,406 @@
+//! One program: what its peers do and how their changes travel, all chosen by the seed.
+
+use crate::coverage::{Case, Coverage};
+use crate::generate::{Generator, KEYS};
+use crate::model;
+use crate::oracle::{Oracle, Wrote};
+use crate::peer::{Chunk, Peer};
+use crate::rng::Rng;
+use automerge::{ChangeHash, ReadDoc as _};
+use headwater_core::{
+    CollectionSchema, Database, DeleteRule, DocumentId, LocalWrite, Operation, Record, Write,
+    WriteContext, json,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+const COLLECTION: &str = "notes";
+
+/// A program that did not end as it must.
+#[derive(Debug)]
+pub struct Failure {
+    /// The program's seed.
+    pub seed: u64,
+    /// What was wrong.
+    pub message: String,
+    /// What had been done until then.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, step) in self.trace.iter().enumerate() {
+            writeln!(f, "{i:>3} {step}")?;
+        }
+        write!(f, "seed {}: {}", self.seed, self.message)
+    }
+}
+
+/// Plays the program of `seed`, checks it, and says what came about in it.
+pub fn run(seed: u64) -> Result<Coverage, Box<Failure>> {
+    let mut rng = Rng::new(seed);
+    let failure = |message, trace| {
+        Box::new(Failure {
+            seed,
+            message,
+            trace,
+        })
+    };
+    let mut program = match Program::new(&mut rng) {
+        Ok(program) => program,
+        Err(message) => return Err(failure(message, Vec::new())),
+    };
+    match program.play() {
+        Ok(()) => Ok(program.coverage),
+        Err(message) => Err(failure(message, program.trace)),
+    }
+}
+
+struct Program {
+    rng: Rng,
+    generator: Generator,
+    peers: Vec<Peer>,
+    /// The partition counts that peers declare.
+    counts: Vec<u32>,
+    /// Every change that was made.
+    log: Vec<Chunk>,
+    oracle: Oracle,
+    coverage: Coverage,
+    /// What was shown at which heads, whoever had them.
+    shown: BTreeMap<BTreeMap<DocumentId, Vec<ChangeHash>>, String>,
+    trace: Vec<String>,
+}
+
+impl Program {
+    fn new(rng: &mut Rng) -> Result<Self, String> {
+        let peers = 3 + rng.below(3);
+        let counts: [&[u32]; 4] = [&[1], &[1], &[1, 2], &[2, 3]];
+        Ok(Self {
+            peers: (0..peers)
+                .map(|_| Peer::new(rng))
+                .collect::<Result<_, _>>()?,
+            counts: rng.pick(&counts).to_vec(),
+            generator: Generator::new(),
+            log: Vec::new(),
+            oracle: Oracle::default(),
+            coverage: Coverage::default(),
+            shown: BTreeMap::new(),
+            trace: Vec::new(),
+            rng: rng.clone(),
+        })
+    }
+
+    fn play(&mut self) -> Result<(), String> {
+        if self.rng.chance(60) {
+            self.start_together()?;
+        }
+        for _ in 0..8 + self.rng.below(10) {
+            let at = self.rng.below(self.peers.len());
+            match self.rng.below(100) {
+                0..62 => self.write(at)?,
+                62..88 => self.deliver(at)?,
+                88..92 => self.send_whole(at)?,
+                92..96 => self.restart(at)?,
+                _ => self.deliver_all()?,
+            }
+            if self.rng.chance(20) {
+                self.remember(at)?;
+            }
+        }
+        self.deliver_all()?;
+        self.check()
+    }
+
+    /// One peer declares and fills the collection and all get it, so that what follows are edits of the same records.
+    fn start_together(&mut self) -> Result<(), String> {
+        let schema = CollectionSchema::new().partitions(self.counts[0]);
+        self.perform(0, Operation::Declare(schema))?;
+        for _ in 0..2 {
+            self.write(0)?;
+        }
+        self.deliver_all()
+    }
+
+    fn write(&mut self, at: usize) -> Result<(), String> {
+        let db = &self.peers[at].db;
+        let undeclared = db.collections().is_empty();
+        if self.rng.chance(3) {
+            let operation = self.generator.refused(&mut self.rng);
+            return self.refused(at, operation);
+        }
+        if self.rng.chance(if undeclared { 85 } else { 8 }) {
+            let schema = self.generator.declaration(&mut self.rng, &self.counts);
+            return self.perform(at, Operation::Declare(schema));
+        }
+        let operation = self.generator.operation(&mut self.rng, db, COLLECTION);
+        self.perform(at, operation)
+    }
+
+    fn refused(&mut self, at: usize, operation: Operation) -> Result<(), String> {
+        self.coverage.add(Case::Refused);
+        self.trace.push(format!("{at} is refused {operation:?}"));
+        match self.peers[at].write(write_of(operation))? {
+            Ok(_) => Err("a write that makes no sense was accepted".into()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn perform(&mut self, at: usize, operation: Operation) -> Result<(), String> {
+        self.trace.push(format!("{at} does {operation:?}"));
+        if let Operation::Declare(schema) = &operation
+            && schema.delete == Some(DeleteRule::DeleteWins)
+        {
+            self.oracle.declared_delete_wins(COLLECTION);
+            self.coverage.add(Case::DeleteRule);
+        }
+        let before: Vec<_> = KEYS
+            .iter()
+            .map(|key| self.peers[at].db.get(COLLECTION, key))
+            .collect();
+        let local = self.peers[at]
+            .write(write_of(operation.clone()))?
+            .map_err(|error| format!("refused an honest write: {error}"))?;
+        for (document, change) in &local.changes {
+            let line = format!("  {} of {document}", &change.hash().to_string()[..6]);
+            self.trace.push(line);
+        }
+        self.send(at, &local);
+        for (key, before) in KEYS.iter().zip(before) {
+            self.note(at, &operation, key, before, &local)?;
+        }
+        Ok(())
+    }
+
+    /// Compares what a write did with the model, and tells the oracle.
+    fn note(
+        &mut self,
+        at: usize,
+        operation: &Operation,
+        key: &str,
+        before: Option<Record>,
+        local: &LocalWrite,
+    ) -> Result<(), String> {
+        let peer = &self.peers[at];
+        let after = peer.db.get(COLLECTION, key);
+        if !matches!(operation, Operation::Declare(_)) {
+            let expected = model::apply(before.as_ref(), key, operation);
+            let json = |record: &Option<Record>| record.as_ref().map(json::record_to_json);
+            if json(&after) != json(&expected) {
+                return Err(format!(
+                    "{key} became {after:?}\n  instead of {expected:?}\n  from {before:?}"
+                ));
+            }
+        }
+        let root = peer.db.id().root();
+        let hashes: Vec<ChangeHash> = local
+            .changes
+            .iter()
+            .filter(|(document, change)| *document != root && !change.deps().is_empty())
+            .map(|(_, change)| change.hash())
+            .collect();
+        let named = match operation {
+            Operation::Put(records) => records.contains_key(key),
+            Operation::Patch(name, _) | Operation::Delete(name) => name == key,
+            Operation::Declare(_) => false,
+        };
+        if named && !hashes.is_empty() {
+            let counts = peer.db.collections().get(COLLECTION);
+            let wrote = Wrote {
+                record: (COLLECTION, key),
+                before: before.as_ref(),
+                after: after.as_ref(),
+                whole: matches!(operation, Operation::Put(_)),
+                hashes,
+                count: counts
+                    .and_then(|c| c.partitions.last().copied())
+                    .unwrap_or(0),
+                seen: &peer.seen,
+            };
+            self.oracle.wrote(&wrote, &mut self.coverage);
+        }
+        Ok(())
+    }
+
+    /// Puts a write's changes on their way to everyone else.
+    fn send(&mut self, from: usize, local: &LocalWrite) {
+        for (document, change) in &local.changes {
+            let chunk = Chunk {
+                document: *document,
+                hash: change.hash(),
+                bytes: change.raw_bytes().into(),
+                genesis: change.deps().is_empty(),
+            };
+            for (to, peer) in self.peers.iter_mut().enumerate() {
+                if to != from {
+                    peer.inbox.push(chunk.clone());
+                }
+            }
+            self.log.push(chunk);
+        }
+    }
+
+    /// Some of what is on its way to a peer arrives, all of one document.
+    fn deliver(&mut self, at: usize) -> Result<(), String> {
+        let rng = &mut self.rng;
+        let peer = &mut self.peers[at];
+        if rng.chance(50) {
+            rng.shuffle(&mut peer.inbox);
+        }
+        let Some(document) = peer.inbox.first().map(|chunk| chunk.document) else {
+            return Ok(());
+        };
+        let most = 1 + rng.below(6);
+        let mut arriving: Vec<Chunk> = Vec::new();
+        peer.inbox.retain(|chunk| {
+            let arrives = chunk.document == document && arriving.len() < most;
+            if arrives {
+                arriving.push(chunk.clone());
+            }
+            !arrives
+        });
+        if rng.chance(15) {
+            let again: Vec<_> = self.log.iter().filter(|c| c.document == document).collect();
+            arriving.push((*rng.pick(&again)).clone());
+        }
+        let place = peer.db.document(&document).is_none();
+        if place && !arriving.iter().any(|chunk| chunk.genesis) {
+            let genesis = self
+                .log
+                .iter()
+                .find(|c| c.genesis && c.document == document);
+            let at = rng.below(arriving.len() + 1);
+            arriving.splice(at..at, genesis.cloned());
+        }
+        self.arrive(at, document, &arriving)
+    }
+
+    fn arrive(&mut self, at: usize, document: DocumentId, chunks: &[Chunk]) -> Result<(), String> {
+        let hashes: Vec<_> = chunks.iter().map(|chunk| chunk.hash).collect();
+        let short: Vec<String> = hashes.iter().map(|h| h.to_string()[..6].into()).collect();
+        let line = format!("{at} receives {document}: {}", short.join(" "));
+        self.trace.push(line);
+        let bytes: Vec<&[u8]> = chunks.iter().map(|chunk| &*chunk.bytes).collect();
+        let peer = &mut self.peers[at];
+        let distinct: BTreeSet<_> = hashes.iter().collect();
+        let again = hashes.iter().any(|hash| peer.seen.contains(hash));
+        if again || distinct.len() < hashes.len() {
+            self.coverage.add(Case::Duplicate);
+        }
+        if chunks.len() > 1 {
+            self.coverage.add(Case::Batch);
+        }
+        let nothing_new = hashes.iter().all(|hash| peer.seen.contains(hash));
+        let applied = peer.receive(document, &bytes)?;
+        if nothing_new && !(applied.changes.is_empty() && applied.events.is_empty()) {
+            return Err(format!("what was known already did something: {applied:?}"));
+        }
+        let waits = |doc: &automerge::Automerge| !doc.get_missing_deps(&[]).is_empty();
+        if peer.db.document(&document).is_some_and(waits) {
+            self.coverage.add(Case::DependencyLate);
+        }
+        Ok(())
+    }
+
+    /// A whole document of another peer's arrives.
+    fn send_whole(&mut self, to: usize) -> Result<(), String> {
+        let from = self.rng.below(self.peers.len());
+        let document = *self.rng.pick(&self.peers[from].db.documents());
+        self.trace
+            .push(format!("{to} receives {from}'s {document}"));
+        let Some(doc) = self.peers[from].db.document(&document) else {
+            return Err(format!("{document} is not where it is listed"));
+        };
+        let bytes = doc.save();
+        self.coverage.add(Case::WholeDocument);
+        self.peers[to].receive(document, &[&bytes]).map(drop)
+    }
+
+    fn restart(&mut self, at: usize) -> Result<(), String> {
+        self.trace.push(format!("{at} restarts"));
+        self.coverage.add(Case::Restart);
+        let peer = &mut self.peers[at];
+        peer.restart(&mut self.rng)?;
+        // What waited for its dependencies in memory was not stored; whoever has it sends it again.
+        let missing = self.log.iter().filter(|c| !peer.seen.contains(&c.hash));
+        peer.inbox = missing.cloned().collect();
+        Ok(())
+    }
+
+    fn deliver_all(&mut self) -> Result<(), String> {
+        for at in 0..self.peers.len() {
+            while !self.peers[at].inbox.is_empty() {
+                self.deliver(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Equal heads must show equal records, to whoever has them and whenever.
+    fn remember(&mut self, at: usize) -> Result<(), String> {
+        self.peers[at].check_told()?;
+        let json = self.peers[at].db.to_json();
+        self.compare(&format!("peer {at}"), &json, at)?;
+        self.shown.insert(self.peers[at].db.heads(), json);
+        Ok(())
+    }
+
+    fn compare(&self, who: &str, json: &str, at: usize) -> Result<(), String> {
+        match self.shown.get(&self.peers[at].db.heads()) {
+            Some(shown) if shown != json => Err(format!(
+                "{who} shows {json}\n  where the same heads showed {shown}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        let heads = self.peers[0].db.heads();
+        for at in 0..self.peers.len() {
+            if self.peers[at].db.heads() != heads {
+                return Err(format!("peer {at} has other heads than peer 0"));
+            }
+            self.remember(at)?;
+        }
+        let at = self.rng.below(self.peers.len());
+        self.deliver_again(at)?;
+        let restored = self.peers[at].restored(&mut self.rng)?;
+        if restored.heads() != heads {
+            return Err(format!("peer {at} restarted with other heads"));
+        }
+        self.compare("a restarted peer", &restored.to_json(), at)?;
+        self.check_records(&restored)
+    }
+
+    /// Everything arrives once more, and nothing comes of it.
+    fn deliver_again(&mut self, at: usize) -> Result<(), String> {
+        let mut all = self.log.clone();
+        self.rng.shuffle(&mut all);
+        let documents: BTreeSet<DocumentId> = all.iter().map(|chunk| chunk.document).collect();
+        for document in documents {
+            let chunks: Vec<Chunk> = all
+                .iter()
+                .filter(|chunk| chunk.document == document)
+                .cloned()
+                .collect();
+            self.arrive(at, document, &chunks)?;
+        }
+        self.remember(at)
+    }
+
+    fn check_records(&mut self, db: &Database) -> Result<(), String> {
+        let deletes_win = |collection: &str| {
+            let known = db.collections().get(collection);
+            known.is_some_and(|known| known.delete == DeleteRule::DeleteWins)
+        };
+        let get = |collection: &str, key: &str| db.get(collection, key);
+        self.oracle.check(get, deletes_win, &mut self.coverage)
+    }
+}
+
+fn write_of(operation: Operation) -> Write {
+    Write {
+        collection: COLLECTION.to_owned(),
+        operation,
+        context: WriteContext::default(),
+    }
+}
