@@ -150,17 +150,28 @@ impl Document {
     }
 
     /// Takes over a whole document if it holds everything that this one has, which is much faster than applying its
-    /// changes; gives what was there.
-    pub fn try_swap(&mut self, whole: Automerge) -> Option<Automerge> {
+    /// changes.
+    pub fn try_swap(&mut self, whole: Automerge) -> bool {
         let ours = self.doc.get_heads();
         let holds_ours = ours
             .iter()
             .all(|head| whole.get_change_meta_by_hash(head).is_some());
-        holds_ours.then(|| {
-            let ours = std::mem::replace(&mut self.doc, whole);
+        if holds_ours {
+            self.doc = whole;
             self.guard.replaced(&mut self.doc);
-            ours
-        })
+        }
+        holds_ours
+    }
+
+    /// Goes back to `heads`, where it was before some of the changes that came together were applied. That reads the
+    /// history anew, and what waited for others is dropped; only a peer that sends broken changes makes it necessary.
+    pub fn rewind(&mut self, heads: &[ChangeHash]) {
+        if self.doc.get_heads() != heads
+            && let Ok(doc) = self.doc.fork_at(heads)
+        {
+            self.doc = doc;
+            self.guard = Guard::default();
+        }
     }
 
     /// Carries out `steps` as one change of `actor`; `None` if there are none.

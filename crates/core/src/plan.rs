@@ -202,7 +202,7 @@ impl<'a> Plan<'a> {
                 self.increment_plain(sources, &stored, winner, by);
             }
             // The same value again is no edit, unless it settles a conflict.
-            (Cell::Scalar(old), value) if old == value && found.len() == 1 => {}
+            (Cell::Scalar(_), value) if found.iter().all(|one| one.is(value)) => {}
             _ => self.write_anew(sources, &stored, value),
         }
         Ok(())

@@ -43,6 +43,13 @@ pub(crate) struct Candidate {
     pub cell: Cell,
 }
 
+impl Candidate {
+    /// Whether it is this very value; an object is never.
+    pub fn is(&self, value: &Value) -> bool {
+        matches!(&self.cell, Cell::Scalar(scalar) if scalar == value)
+    }
+}
+
 pub(crate) struct Entry {
     pub name: String,
     pub id: ObjId,

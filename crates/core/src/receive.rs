@@ -52,7 +52,12 @@ impl Database {
             self.catalog_events(vec![partition.collection.clone()], &mut applied.events);
         }
         let before = self.heads_of(document);
-        self.apply_unknown(document, unknown, parsed, &mut applied.events)?;
+        if let Err(error) = self.apply_unknown(document, unknown, parsed, &mut applied.events) {
+            if let Some(target) = self.document_mut(document) {
+                target.rewind(&before);
+            }
+            return Err(error);
+        }
         if let Some(target) = self.stored(&document) {
             if self.fresh.contains(&document) {
                 applied.changes.push(target.genesis.clone());
@@ -74,29 +79,13 @@ impl Database {
         parsed: Parsed,
         events: &mut Vec<Event>,
     ) -> Result<(), DocumentError> {
-        let mut swapped = None;
         if let Some(whole) = parsed.whole
             && unknown.len() > LARGE_BATCH
             && self.is_empty(document)
         {
-            swapped = self.swap_in(document, whole, events);
+            self.swap_in(document, whole, events);
             unknown = self.unknown(document, unknown)?;
         }
-        let applied = self.apply_groups(document, unknown, events);
-        if let (Err(_), Some(before), Some(target)) =
-            (&applied, swapped, self.document_mut(document))
-        {
-            target.doc = before;
-        }
-        applied
-    }
-
-    fn apply_groups(
-        &mut self,
-        document: DocumentId,
-        unknown: Vec<Change>,
-        events: &mut Vec<Event>,
-    ) -> Result<(), DocumentError> {
         let groups: Vec<Vec<Change>> = match self.observe {
             Observe::Changes if unknown.len() <= LARGE_BATCH => {
                 unknown.into_iter().map(|change| vec![change]).collect()
@@ -209,23 +198,20 @@ impl Database {
         }
     }
 
-    /// Takes over a whole document where there was nothing yet, and tells every record that it shows or changes. Gives
-    /// what was there.
-    fn swap_in(
-        &mut self,
-        document: DocumentId,
-        whole: Automerge,
-        events: &mut Vec<Event>,
-    ) -> Option<Automerge> {
-        let empty = self.document_mut(document)?.try_swap(whole)?;
-        let (Some(partition), Some(target)) = (self.placed.get(&document), self.stored(&document))
-        else {
-            return Some(empty);
+    /// Takes over a whole document where there was nothing yet, and tells every record that it shows or changes.
+    fn swap_in(&mut self, document: DocumentId, whole: Automerge, events: &mut Vec<Event>) {
+        let at = self.heads_of(document);
+        let swapped = self
+            .document_mut(document)
+            .is_some_and(|target| target.try_swap(whole));
+        let (Some(partition), Some(target), true, true) = (
+            self.placed.get(&document),
+            self.stored(&document),
+            swapped,
+            self.observe != Observe::Nothing,
+        ) else {
+            return;
         };
-        if self.observe == Observe::Nothing {
-            return Some(empty);
-        }
-        let at = empty.get_heads();
         let counts = self.collections.get(&partition.collection);
         let alone = counts.is_none_or(|collection| collection.partitions.len() == 1);
         for bucket in 0..BUCKETS {
@@ -239,7 +225,6 @@ impl Database {
                 self.record_event(&partition.collection, &key, before, None, events);
             }
         }
-        Some(empty)
     }
 
     /// Makes sure that `document` is there, placing it by the genesis among `changes` if it is new.
