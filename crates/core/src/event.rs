@@ -6,6 +6,10 @@ use automerge::{ActorId, Change, ChangeHash};
 
 /// Something that changed in a database.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every event is of a record"
+)]
 pub enum Event {
     /// A record was inserted, updated or deleted.
     Record(RecordEvent),

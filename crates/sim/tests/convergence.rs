@@ -47,7 +47,7 @@ fn play(seeds: &[u64]) -> Coverage {
                 Err(failure) => panic!("{failure}\nagain with HEADWATER_SIM_SEED={seed}"),
             }
             let done = next.load(Ordering::Relaxed);
-            if done % 10_000 == 0 {
+            if done.is_multiple_of(10_000) {
                 eprintln!("{done} of {} programs", seeds.len());
             }
         }
