@@ -296,10 +296,12 @@ impl<R: Driven> Node<R> {
             let mut state = self.lock();
             let saved = state.saving.remove(&batch).unwrap_or_default();
             if let Err(message) = &result {
-                tracing::error!(scope = %self.scope, message, "storage failed");
                 self.failed.store(true, Ordering::Relaxed);
-                let node = Arc::clone(self);
-                runtime::spawn(async move { node.recover().await });
+                if !self.store.is_closed() {
+                    tracing::error!(scope = %self.scope, message, "storage failed");
+                    let node = Arc::clone(self);
+                    runtime::spawn(async move { node.recover().await });
+                }
             } else {
                 // Nothing has been applied since this batch, so what is saved now is what is stored.
                 let documents: Vec<_> = saved.iter().map(|(document, _)| *document).collect();
@@ -378,7 +380,7 @@ impl<R: Driven> Node<R> {
     /// Opens storage again until that works, and goes on from what it holds.
     async fn recover(self: Arc<Self>) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
-        loop {
+        while !self.store.is_closed() {
             let random = runtime::random::<8>().map_or(u64::MAX, u64::from_le_bytes);
             runtime::sleep(backoff.next_wait(random).max(Duration::from_millis(50))).await;
             match self.reload().await {

@@ -201,7 +201,7 @@ impl Peer {
         for node in std::mem::take(&mut *lock(&self.inner.open)).into_values() {
             node.end_links();
         }
-        Ok(self.inner.store.storage().close().await?)
+        Ok(self.inner.store.close().await?)
     }
 }
 

@@ -9,6 +9,7 @@ use automerge::ChangeHash;
 use headwater_sync::engine::PersistChunk;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Mutex;
 
@@ -40,6 +41,7 @@ pub(crate) struct Store {
     current: RwLock<Arc<dyn Storage>>,
     opener: Opener,
     reopening: Mutex<()>,
+    closed: AtomicBool,
 }
 
 impl fmt::Debug for Store {
@@ -55,6 +57,7 @@ impl Store {
             current: RwLock::new(storage),
             opener,
             reopening: Mutex::new(()),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -66,9 +69,24 @@ impl Store {
         self.storage().durability() == Durability::Strict
     }
 
+    /// Lets go of the storage for good.
+    pub async fn close(&self) -> Result<(), StorageError> {
+        self.closed.store(true, Ordering::Release);
+        let _guard = self.reopening.lock().await;
+        self.storage().close().await
+    }
+
+    /// Whether it was closed by whoever opened it, rather than by a failure.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// Whether storage can be written to, opening it again if a failed commit has left it unusable.
     pub async fn probe(&self) -> Result<(), StorageError> {
         let _guard = self.reopening.lock().await;
+        if self.is_closed() {
+            return self.write_probe().await;
+        }
         if self.write_probe().await.is_ok() {
             return Ok(());
         }
