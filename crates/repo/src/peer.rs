@@ -141,6 +141,14 @@ impl Peer {
         }
     }
 
+    /// Opens the database that goes by this name here, creating it if there is none.
+    pub async fn open_or_create(&self, name: &str) -> Result<Database, Error> {
+        match self.open_named(name).await {
+            Err(Error::UnknownName { .. }) => self.create(Some(name)).await,
+            opened => opened,
+        }
+    }
+
     /// Lets a name stand for a database on this peer.
     pub async fn set_name(&self, name: &str, id: DatabaseId) -> Result<(), Error> {
         match self.inner.store.aliases().await?.get(name) {

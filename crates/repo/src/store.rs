@@ -235,8 +235,10 @@ impl Store {
             let reason = format!("the snapshot of {document} did not read back as written");
             return Err(Error::NotSaved { reason });
         }
-        let mut batch = Batch::default();
-        batch.deletes = superseded.into_iter().filter(|old| *old != key).collect();
+        let batch = Batch {
+            deletes: superseded.into_iter().filter(|old| *old != key).collect(),
+            ..Batch::default()
+        };
         storage.commit(batch).await?;
         Ok(())
     }
