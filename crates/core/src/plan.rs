@@ -6,7 +6,7 @@
 use crate::edit::{Edit, Patch, WriteError};
 use crate::names;
 use crate::read::{
-    Candidate, Cell, Counter, Source, View, candidates, counter, maps_among, stored_names,
+    Candidate, Cell, Counter, Source, View, candidates, counter, fields, maps_among,
 };
 use crate::value::{Record, Value};
 use automerge::transaction::{Transactable, Transaction};
@@ -77,13 +77,15 @@ impl<'a> Plan<'a> {
 
     /// Makes the record of `sources` equal to `record`.
     pub fn replace(&mut self, sources: &[Source], record: &Record) -> Result<(), WriteError> {
-        for stored in stored_names(self.views, sources) {
-            if names::shown(&stored).is_some_and(|name| !record.contains_key(name)) {
-                self.remove(sources, &stored);
+        let fields = fields(self.views, sources);
+        for stored in fields.keys() {
+            if names::shown(stored).is_some_and(|name| !record.contains_key(name)) {
+                self.remove(sources, stored);
             }
         }
         for (name, value) in record {
-            self.set(sources, name, value)?;
+            let found = fields.get(names::stored(name).as_ref());
+            self.set(sources, name, found.map_or(&[], Vec::as_slice), value)?;
         }
         Ok(())
     }
@@ -91,7 +93,7 @@ impl<'a> Plan<'a> {
     /// Writes a record anew over a deleted one: every field is written, also one that looks the same.
     pub fn recreate(&mut self, sources: &[Source], record: &Record) {
         // Removing first also makes a new op of a value that is the same: automerge leaves out a put that changes nothing.
-        for stored in stored_names(self.views, sources) {
+        for stored in fields(self.views, sources).into_keys() {
             self.remove(sources, &stored);
         }
         for (name, value) in record {
@@ -103,7 +105,10 @@ impl<'a> Plan<'a> {
     pub fn patch(&mut self, sources: &[Source], patch: &Patch) -> Result<(), WriteError> {
         for (name, edit) in patch {
             match edit {
-                Edit::Set(value) => self.set(sources, name, value)?,
+                Edit::Set(value) => {
+                    let found = candidates(self.views, sources, &names::stored(name));
+                    self.set(sources, name, &found, value)?;
+                }
                 Edit::Remove => self.remove(sources, &names::stored(name)),
                 edit => self.edit_within(sources, name, edit)?,
             }
@@ -165,9 +170,15 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn set(&mut self, sources: &[Source], name: &str, value: &Value) -> Result<(), WriteError> {
+    /// Sets a field for which `found` stands.
+    fn set(
+        &mut self,
+        sources: &[Source],
+        name: &str,
+        found: &[Candidate],
+        value: &Value,
+    ) -> Result<(), WriteError> {
         let stored = names::stored(name);
-        let found = candidates(self.views, sources, &stored);
         let Some(winner) = found.last() else {
             self.write_anew(sources, &stored, value);
             return Ok(());
@@ -182,7 +193,7 @@ impl<'a> Plan<'a> {
             }
             (Cell::List, Value::List(items)) => self.replace_list(winner, items),
             (Cell::Map, Value::Int(n) | Value::Counter(n)) => {
-                match counter(self.views, &maps_among(&found)) {
+                match counter(self.views, &maps_among(found)) {
                     Some(counter) => {
                         let by = n.checked_sub(counter.value).ok_or_else(|| overflow(name))?;
                         self.increment(&counter, by, name)?;
@@ -191,7 +202,7 @@ impl<'a> Plan<'a> {
                 }
             }
             (Cell::Map, Value::Map(map)) => {
-                let maps = maps_among(&found);
+                let maps = maps_among(found);
                 match counter(self.views, &maps) {
                     None => self.replace_nested(&maps, map)?,
                     Some(_) => self.write_anew(sources, &stored, value),

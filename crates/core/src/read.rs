@@ -10,7 +10,7 @@ use crate::value::{MAX_DEPTH, Record, Value};
 use automerge::{
     Automerge, ChangeHash, ObjId, ObjType, ReadDoc as _, ScalarValueRef as ScalarRef, ValueRef,
 };
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// A document as it is now, or as it was at earlier heads.
 #[derive(Clone, Copy)]
@@ -183,50 +183,45 @@ pub(crate) fn candidates(views: &[View<'_>], sources: &[Source], name: &str) -> 
     found
 }
 
-/// The stored names in any of `sources`.
-pub(crate) fn stored_names(views: &[View<'_>], sources: &[Source]) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+/// All values that stand in `sources`, by stored name; the winner of each last.
+pub(crate) fn fields(views: &[View<'_>], sources: &[Source]) -> BTreeMap<String, Vec<Candidate>> {
+    let mut fields: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
     for source in sources {
-        if let Some(view) = views.get(source.rank) {
-            names.extend(view.entries(&source.object).into_iter().map(|e| e.name));
+        let Some(view) = views.get(source.rank) else {
+            continue;
+        };
+        let candidate = |(object, cell)| Candidate {
+            source: Source {
+                rank: source.rank,
+                object,
+            },
+            cell,
+        };
+        for entry in view.entries(&source.object) {
+            let all = match entry.conflict {
+                true => view.all(&source.object, &entry.name),
+                false => vec![(entry.id, entry.cell)],
+            };
+            let found = fields.entry(entry.name).or_default();
+            found.extend(all.into_iter().map(candidate));
         }
     }
-    names
+    if sources.len() > 1 {
+        for found in fields.values_mut() {
+            found.sort_by(|a, b| a.source.cmp(&b.source));
+        }
+    }
+    fields
 }
 
 /// The fields of maps that are one record or one nested map, and whether one of them carries a delete marker.
 pub(crate) fn merge(views: &[View<'_>], sources: &[Source], depth: usize) -> (Record, bool) {
     let mut record = Record::new();
     let mut marked = false;
-    if let ([source], Some(view)) = (
-        sources,
-        sources.first().and_then(|source| views.get(source.rank)),
-    ) {
-        for entry in view.entries(&source.object) {
-            marked |= entry.name == names::DELETED;
-            let Some(name) = names::shown(&entry.name) else {
-                continue;
-            };
-            let value = if entry.conflict {
-                winner(views, &candidates(views, sources, &entry.name), depth)
-            } else {
-                let source = Source {
-                    rank: source.rank,
-                    object: entry.id,
-                };
-                let cell = entry.cell;
-                winner(views, &[Candidate { source, cell }], depth)
-            };
-            if let Some(value) = value {
-                record.insert(name.to_owned(), value);
-            }
-        }
-        return (record, marked);
-    }
-    for stored in stored_names(views, sources) {
+    for (stored, candidates) in fields(views, sources) {
         marked |= stored == names::DELETED;
         if let Some(name) = names::shown(&stored)
-            && let Some(value) = winner(views, &candidates(views, sources, &stored), depth)
+            && let Some(value) = winner(views, &candidates, depth)
         {
             record.insert(name.to_owned(), value);
         }

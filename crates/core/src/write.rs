@@ -192,13 +192,16 @@ impl Database {
             by = change.as_ref().map(Attribution::of).or(by);
         }
         for Pending { key, before } in pending {
-            let after = self.get(&write.collection, &key);
-            match (&before, &after) {
-                (None, Some(_)) => local.written.inserted += 1,
-                (Some(_), Some(_)) => local.written.updated += 1,
-                (_, None) => local.written.deleted += 1,
+            match (&write.operation, &before) {
+                (Operation::Delete(_), _) => local.written.deleted += 1,
+                (_, None) => local.written.inserted += 1,
+                (_, Some(_)) => local.written.updated += 1,
             }
-            if self.observe != Observe::Nothing && before != after {
+            if self.observe == Observe::Nothing {
+                continue;
+            }
+            let after = self.get(&write.collection, &key);
+            if before != after {
                 local.events.push(Event::Record(RecordEvent {
                     collection: write.collection.clone(),
                     key,

@@ -76,7 +76,17 @@ struct Put {
     value: i64,
     hashes: Vec<ChangeHash>,
     superseded: Fate,
+    /// The writes that superseded it.
+    by: Vec<Vec<ChangeHash>>,
     deleted: Fate,
+}
+
+impl Put {
+    /// Whether a writer that has `seen` may find it standing.
+    fn stands_for(&self, seen: &HashSet<ChangeHash>) -> bool {
+        let superseded = self.by.iter().any(|by| known(by, seen) == Fate::Yes);
+        known(&self.hashes, seen) != Fate::No && !superseded
+    }
 }
 
 /// What a counter, a text and a list must hold, unless something was done that loses edits by design.
@@ -288,11 +298,7 @@ impl History {
             let (old, new) = (before.get(&path), after.get(&path));
             let rewritten = wrote.whole || path.starts_with(MAP);
             let puts = self.plain.entry(path).or_default();
-            let standing = puts
-                .iter()
-                .filter(|put| put.superseded == Fate::No)
-                .filter(|put| known(&put.hashes, wrote.seen) != Fate::No)
-                .count();
+            let standing = puts.iter().filter(|put| put.stands_for(wrote.seen)).count();
             // Writing again what a conflict shows may settle it: either of the two writes can be what stands then.
             let settles = rewritten && old.is_some() && old == new && standing > 1;
             if old == new && !settles && kind != Kind::Recreate {
@@ -305,6 +311,9 @@ impl History {
                 } else {
                     fate
                 };
+                if fate != Fate::No {
+                    put.by.push(wrote.hashes.clone());
+                }
                 put.superseded = put.superseded.max(fate);
             }
             if let Some(value) = new {
@@ -312,6 +321,7 @@ impl History {
                     value: *value,
                     hashes: wrote.hashes.clone(),
                     superseded: if settles { Fate::Perhaps } else { Fate::No },
+                    by: Vec::new(),
                     deleted: Fate::No,
                 });
             }
