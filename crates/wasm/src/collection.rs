@@ -1,0 +1,110 @@
+use crate::error::{of_engine, thrown};
+use crate::listen::{Subscription, call};
+use crate::value::{self, Place};
+use crate::{edit, read};
+use headwater::{Scan, Written};
+use js_sys::{Array, Function};
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
+
+/// Records by key.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Collection(pub(crate) headwater::Collection);
+
+#[wasm_bindgen]
+impl Collection {
+    /// Makes a record equal to an object.
+    pub async fn put(&self, key: JsValue, record: JsValue) -> Result<JsValue, JsValue> {
+        let key = value::string(&key, &Place::argument("key"))?;
+        let record = value::record(&record, &mut Place::argument("record"))?;
+        written(self.0.put(&key, record).await)
+    }
+
+    /// Puts an array of pairs of a key and a record.
+    #[wasm_bindgen(js_name = putMany)]
+    pub async fn put_many(&self, entries: Array) -> Result<JsValue, JsValue> {
+        let mut records = Vec::with_capacity(entries.length() as usize);
+        for (index, entry) in entries.iter().enumerate() {
+            let mut place = Place::argument(&format!("entries[{index}]"));
+            if !Array::is_array(&entry) {
+                return Err(place.error("must be a pair of a key and a record"));
+            }
+            let entry: &Array = entry.unchecked_ref();
+            let key = value::string(&entry.get(0), &place)?;
+            records.push((key, value::record(&entry.get(1), &mut place)?));
+        }
+        written(self.0.put_many(records).await)
+    }
+
+    /// Edits fields of a record that is there.
+    pub async fn patch(&self, key: JsValue, patch: JsValue) -> Result<JsValue, JsValue> {
+        let key = value::string(&key, &Place::argument("key"))?;
+        let patch = edit::patch(&patch, &mut Place::argument("patch"))?;
+        written(self.0.patch(&key, patch).await)
+    }
+
+    /// Deletes a record that is there.
+    pub async fn delete(&self, key: JsValue) -> Result<JsValue, JsValue> {
+        let key = value::string(&key, &Place::argument("key"))?;
+        written(self.0.delete(&key).await)
+    }
+
+    /// The record of a key; `undefined` if there is none.
+    pub fn get(&self, key: JsValue) -> Result<JsValue, JsValue> {
+        let key = value::string(&key, &Place::argument("key"))?;
+        Ok(read::optional(self.0.get(&key).as_ref()))
+    }
+
+    /// Pairs of a key and its record, in the order of the keys.
+    pub fn scan(
+        &self,
+        prefix: Option<String>,
+        after: Option<String>,
+        limit: Option<f64>,
+    ) -> Result<Array, JsValue> {
+        let limit = match limit {
+            Some(limit) if limit.fract() == 0.0 && limit >= 0.0 => Some(limit as usize),
+            Some(_) => return Err(thrown("bad-argument", "limit must be an integer from 0 on")),
+            None => None,
+        };
+        let found = self.0.scan(&Scan {
+            prefix: prefix.unwrap_or_default(),
+            after,
+            limit,
+        });
+        let pairs = found
+            .iter()
+            .map(|(key, record)| Array::of2(&key.into(), &read::record(record)));
+        Ok(pairs.collect())
+    }
+
+    /// Calls `listener` with every change from now on, and `missed` when some came too fast and are lost to it.
+    pub fn subscribe(&self, listener: Function, missed: Function) -> Subscription {
+        let collection = self.0.clone();
+        let mut changes = collection.subscribe();
+        Subscription::start(async move {
+            while let Some(change) = changes.next().await {
+                match change {
+                    Ok(event) => call(&listener, &read::event(&event)),
+                    Err(lagged) => {
+                        // Listening again comes first, so that what `missed` reads has no gap to what follows.
+                        changes = collection.subscribe();
+                        call(&missed, &thrown("missed-changes", &lagged.to_string()));
+                    }
+                }
+            }
+        })
+    }
+}
+
+fn written(result: Result<Written, headwater::Error>) -> Result<JsValue, JsValue> {
+    let written = result.map_err(of_engine)?;
+    let count = |records: usize| JsValue::from(records as f64);
+    Ok(read::object([
+        ("inserted", count(written.inserted)),
+        ("updated", count(written.updated)),
+        ("unchanged", count(written.unchanged)),
+        ("deleted", count(written.deleted)),
+    ]))
+}

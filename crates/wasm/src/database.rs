@@ -1,0 +1,188 @@
+use crate::error::{of_engine, thrown};
+use crate::listen::{Subscription, call};
+use crate::{Collection, read};
+use headwater::{CollectionSchema, DeleteRule, FieldType, LinkState, SyncState};
+use js_sys::{Array, Function};
+use std::time::Duration;
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// An open database.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Database(pub(crate) headwater::Database);
+
+#[wasm_bindgen]
+impl Database {
+    /// Its id, by which others open it.
+    pub fn id(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    /// A collection, by its name.
+    pub fn collection(&self, name: String) -> Collection {
+        Collection(self.0.collection(name))
+    }
+
+    /// What is known of the collections, by name.
+    pub fn collections(&self) -> JsValue {
+        let collections = self.0.collections();
+        read::object(collections.iter().map(|(name, collection)| {
+            let partitions: Array = collection
+                .partitions
+                .iter()
+                .map(|count| JsValue::from(*count))
+                .collect();
+            let fields = collection.fields.iter();
+            let described = read::object([
+                ("partitions", partitions.into()),
+                (
+                    "fields",
+                    read::object(fields.map(|(name, kind)| (name, kind.name().into()))),
+                ),
+                ("delete", rule_name(collection.delete).into()),
+            ]);
+            (name, described)
+        }))
+    }
+
+    /// Declares the types of fields, given as pairs of a name and a type, the number of partitions and the delete rule.
+    pub async fn declare(
+        &self,
+        collection: String,
+        fields: Vec<JsValue>,
+        partitions: Option<u32>,
+        delete: Option<String>,
+    ) -> Result<(), JsValue> {
+        let mut schema = CollectionSchema::new();
+        for pair in fields {
+            let pair = Array::from(&pair);
+            let (Some(name), Some(kind)) = (pair.get(0).as_string(), pair.get(1).as_string())
+            else {
+                return Err(thrown("bad-argument", "the type of a field is a string"));
+            };
+            schema = schema.field(name, field_type(&kind)?);
+        }
+        if let Some(count) = partitions {
+            schema = schema.partitions(count);
+        }
+        match delete.as_deref() {
+            None => {}
+            Some("edit-wins") => schema = schema.delete(DeleteRule::EditWins),
+            Some("delete-wins") => schema = schema.delete(DeleteRule::DeleteWins),
+            Some(other) => {
+                let message = format!("delete is edit-wins or delete-wins, not {other:?}");
+                return Err(thrown("bad-argument", &message));
+            }
+        }
+        let declared = self.0.declare(&collection, schema).await;
+        declared.map_err(of_engine)
+    }
+
+    /// Canonical JSON of all records.
+    #[wasm_bindgen(js_name = toJson)]
+    pub fn to_json(&self) -> String {
+        self.0.to_json()
+    }
+
+    /// Syncs with a server from now on.
+    pub fn connect(&self, url: &str) -> Result<Link, JsValue> {
+        self.0.connect(url).map(Link).map_err(of_engine)
+    }
+
+    /// The state of synchronisation now.
+    #[wasm_bindgen(js_name = syncState)]
+    pub fn sync_state(&self) -> JsValue {
+        state(&self.0.sync_state())
+    }
+
+    /// Calls `listener` with the state of synchronisation as it is, and whenever it changes.
+    #[wasm_bindgen(js_name = onSyncState)]
+    pub fn on_sync_state(&self, listener: Function) -> Subscription {
+        let mut states = self.0.watch_sync_state();
+        Subscription::start(async move {
+            loop {
+                let shown = state(&states.borrow_and_update());
+                call(&listener, &shown);
+                if states.changed().await.is_err() {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// Waits until everything is synced, for so many milliseconds at the most.
+    pub async fn synced(&self, timeout: f64) -> Result<(), JsValue> {
+        let timeout = Duration::try_from_secs_f64(timeout / 1000.0)
+            .map_err(|_| thrown("bad-argument", "timeout is in milliseconds, from 0 on"))?;
+        self.0.synced(timeout).await.map_err(of_engine)
+    }
+}
+
+/// A server that is synced with.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Link(headwater::Link);
+
+#[wasm_bindgen]
+impl Link {
+    /// How it goes.
+    pub fn state(&self) -> JsValue {
+        read::object(link_state(&self.0.state()))
+    }
+
+    /// Ends it for good.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// Tries at once instead of after the wait.
+    #[wasm_bindgen(js_name = retryNow)]
+    pub fn retry_now(&self) {
+        self.0.retry_now();
+    }
+}
+
+fn field_type(name: &str) -> Result<FieldType, JsValue> {
+    match FieldType::of_name(name) {
+        FieldType::Other(unknown) => {
+            let message = format!(
+                "{unknown:?} is not a type; use bool, int, float, string, text, counter, timestamp, bytes, list or map"
+            );
+            Err(thrown("bad-argument", &message))
+        }
+        known => Ok(known),
+    }
+}
+
+fn rule_name(rule: DeleteRule) -> &'static str {
+    match rule {
+        DeleteRule::EditWins => "edit-wins",
+        DeleteRule::DeleteWins => "delete-wins",
+    }
+}
+
+fn link_state(state: &LinkState) -> Vec<(&'static str, JsValue)> {
+    match state {
+        LinkState::Connecting => vec![("state", "connecting".into())],
+        LinkState::Connected => vec![("state", "connected".into())],
+        LinkState::Waiting { error } => {
+            vec![("state", "waiting".into()), ("error", error.into())]
+        }
+    }
+}
+
+fn state(state: &SyncState) -> JsValue {
+    let links = state.links.iter().map(|link| {
+        let mut properties = vec![("url", JsValue::from(&link.url))];
+        properties.extend(link_state(&link.state));
+        read::object(properties)
+    });
+    let refused = state.refused.iter().map(JsValue::from);
+    read::object([
+        ("connected", state.connected().into()),
+        ("unsynced", (state.unsynced as f64).into()),
+        ("links", links.collect::<Array>().into()),
+        ("refused", refused.collect::<Array>().into()),
+    ])
+}

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { rm } from "node:fs/promises";
+import { test } from "node:test";
+import { launch, PACKAGE, profile } from "./browser.mjs";
+import { serve } from "./static.mjs";
+
+test("the README's ten lines work as they stand", async () => {
+  const readme = await readFile(join(PACKAGE, "README.md"), "utf8");
+  const [, code] = readme.match(/```js\n([\s\S]*?)```/);
+  const page = await readFile(join(PACKAGE, "test/page.html"), "utf8");
+  const html = page.replace(/<script type="module">[\s\S]*<\/script>/, () => `<script type="module">${code}</script>`);
+  const site = await serve(PACKAGE, { "/readme.html": html });
+  const folder = await profile();
+  const browser = await launch(folder);
+  try {
+    const tab = await browser.context.newPage();
+    const lines = [];
+    const errors = [];
+    tab.on("pageerror", (error) => errors.push(error));
+    const last = new Promise((resolve) => {
+      tab.on("console", (message) => {
+        if (message.type() === "log") lines.push(message.text());
+        if (lines.length === 3) resolve();
+      });
+      tab.on("pageerror", resolve);
+    });
+    await tab.goto(`${site.url}/readme.html`);
+    await last;
+    assert.deepEqual(errors, []);
+    // The subscriber's lines come when they come.
+    assert.deepEqual(lines.sort(), ["Buy oat milk 1 2", "insert milk here", "update milk here"].sort());
+  } finally {
+    await browser.close();
+    await site.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+});
