@@ -52,7 +52,12 @@ const STEPS: &[Step] = &[
 ];
 
 /// Folders with a package-lock.json.
-const NPM_FOLDERS: &[&str] = &["packages/js", "examples/browser", "examples/demo", "tests"];
+const NPM_FOLDERS: &[&str] = &[
+    "packages/js",
+    "examples/field-app",
+    "examples/demo",
+    "tests",
+];
 
 /// `cargo xtask setup`.
 pub fn task(project: &Project, selection: &Selection) -> Result<()> {

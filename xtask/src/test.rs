@@ -26,6 +26,18 @@ const STEPS: &[Step] = &[
         deny,
     ),
     step("tests", "unit, property and whole-system tests", &[], tests),
+    step(
+        "indexeddb",
+        "the browser's store in a real Chromium",
+        &["wasm-target", "chromium", "wasm-bindgen"],
+        indexeddb,
+    ),
+    step(
+        "javascript",
+        "the JavaScript package and the field app in a real Chromium",
+        &["chromium", "npm", "wasm"],
+        javascript,
+    ),
 ];
 
 const fn step(
@@ -100,4 +112,35 @@ fn deny(project: &Project) -> Result<()> {
 /// All in one, so that nothing is compiled twice: another selection of packages would unite their features otherwise.
 fn tests(project: &Project) -> Result<()> {
     project::run(project.cargo().args(["test", "--workspace"]))
+}
+
+fn indexeddb(project: &Project) -> Result<()> {
+    let runner = tools::path(project, "wasm-bindgen-test-runner");
+    let mut test = project.cargo();
+    test.args(["test", "--package=headwater", "--target", wasm::TARGET])
+        .args(["--test", "storage_indexeddb"])
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+    if let Some(driver) = project::on_path("chromedriver") {
+        test.env("CHROMEDRIVER", driver);
+    }
+    project::run(&mut test)
+}
+
+/// The package's tests sync with a real server.
+fn javascript(project: &Project) -> Result<()> {
+    project::run(
+        project
+            .cargo()
+            .args(["build", "--package=headwater-server", "--bin=headwater"]),
+    )?;
+    for (folder, script) in [("packages/js", "test"), ("examples/field-app", "build")] {
+        project::run(
+            project
+                .command("npm")
+                .args(["run", script])
+                .current_dir(project.root.join(folder))
+                .env("HEADWATER", project.target.join("debug/headwater")),
+        )?;
+    }
+    Ok(())
 }

