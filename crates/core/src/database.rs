@@ -107,7 +107,7 @@ impl Database {
         document: DocumentId,
         chunks: &[&[u8]],
     ) -> Result<(), DocumentError> {
-        let mut parsed = parse(chunks, &self.limits)?;
+        let mut parsed = parse(chunks, &Limits::stored())?;
         self.place(document, &parsed.changes)?;
         let mut unknown = self.unknown(document, std::mem::take(&mut parsed.changes))?;
         if let (Some(whole), Some(target)) = (parsed.whole, self.document_mut(document)) {
@@ -115,7 +115,7 @@ impl Database {
             unknown = self.unknown(document, unknown)?;
         }
         match self.document_mut(document) {
-            Some(target) => target.apply(unknown),
+            Some(target) => target.restore(unknown),
             None => Ok(()),
         }
     }

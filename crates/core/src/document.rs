@@ -141,6 +141,13 @@ impl Document {
             .map_err(|error| DocumentError::Malformed(error.to_string()))
     }
 
+    /// Applies changes from storage, which were checked when they came in.
+    pub fn restore(&mut self, changes: Vec<Change>) -> Result<(), DocumentError> {
+        self.doc
+            .apply_changes(changes)
+            .map_err(|error| DocumentError::Malformed(error.to_string()))
+    }
+
     /// Checks that [`apply`](Self::apply) will take all of `changes`, if they are given to it in causal order.
     pub fn check(&mut self, changes: &[Change]) -> Result<(), DocumentError> {
         match self.guard.check(&mut self.doc, changes) {

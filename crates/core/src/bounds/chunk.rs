@@ -84,7 +84,7 @@ impl Budget<'_> {
     pub(super) fn inflate(&mut self, bytes: &[u8]) -> Result<Vec<u8>, BoundsError> {
         let left = self.limits.inflated_bytes.saturating_sub(self.inflated);
         let mut out = Vec::new();
-        let mut stream = DeflateDecoder::new(bytes).take(left as u64 + 1);
+        let mut stream = DeflateDecoder::new(bytes).take((left as u64).saturating_add(1));
         stream
             .read_to_end(&mut out)
             .map_err(|_| BoundsError::Deflate)?;

@@ -81,6 +81,24 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// For what this replica stored itself: everything in it was within the limits when it came in, but has grown since.
+    /// The format is checked all the same.
+    pub fn stored() -> Self {
+        Self {
+            message_bytes: usize::MAX,
+            inflated_bytes: usize::MAX,
+            ops_per_change: u64::MAX,
+            ops: u64::MAX,
+            changes: u64::MAX,
+            actors: usize::MAX,
+            hashes: usize::MAX,
+            clock_cells: u64::MAX,
+            ..Self::default()
+        }
+    }
+}
+
 /// What checked chunks hold, for a caller that budgets memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary<'a> {
