@@ -205,7 +205,12 @@ impl Fit<'_> {
             follows |= precedes(&past, change);
         }
         let start = change.start_op().get();
-        if start <= highest || start - highest - 1 > u64::from(self.limits.counter_gap) {
+        // A gap below no operations at all makes automerge look for operations there.
+        let gap = match change.is_empty() {
+            true => 0,
+            false => u64::from(self.limits.counter_gap),
+        };
+        if start <= highest || start - highest - 1 > gap {
             return Err(misfit(
                 "its operations are not numbered after those it follows",
             ));

@@ -112,6 +112,11 @@ fn changes_that_would_break_the_document_are_refused() {
             start_op: 4_000_000,
             ..good.clone()
         },
+        Change {
+            start_op: 6,
+            columns: Vec::new(),
+            ..good.clone()
+        },
         // An actor that the document does not know.
         replacing(
             Change {
