@@ -1,0 +1,38 @@
+// Chromium profiles with the example app open on one database.
+import { chromium } from "playwright-core";
+
+const ARGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--disable-dev-shm-usage",
+];
+
+export async function openApp(profile, app, database, serverPort) {
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    headless: true,
+    args: ARGS,
+  });
+  const page = context.pages()[0] ?? (await context.newPage());
+  page.on("pageerror", (error) => console.error("  page error:", error.message));
+  const hash = `#db=${database}&server=ws://127.0.0.1:${serverPort}&store=field-app`;
+  await page.goto(`${app}${hash}`);
+  await page.evaluate(() => window.headwater.ready);
+  return {
+    page,
+    close: () => context.close(),
+    json: () => page.evaluate(() => window.headwater.db.toJson()),
+    state: () => page.evaluate(() => {
+      const { connected, unsynced } = window.headwater.db.syncState;
+      return { connected, unsynced };
+    }),
+    retry: () => page.evaluate(() => window.dispatchEvent(new Event("online"))),
+    /** Runs `edit(db, api)` in the page. */
+    edit: (edit) => page.evaluate(`(${edit})(window.headwater.db, window.headwater.api)`),
+  };
+}
