@@ -7,6 +7,12 @@ use anyhow::Result;
 /// `cargo xtask demo`.
 pub fn demo(project: &Project, arguments: &[String]) -> Result<()> {
     setup::prepare(project, &["chromium", "npm", "wasm", "drill"])?;
+    for package in ["packages/js", "examples/field-app"] {
+        println!("building {package}");
+        let mut build = project.command("npm");
+        build.args(["run", "build"]);
+        project::run(build.current_dir(project.root.join(package)))?;
+    }
     project::run(
         project
             .command("node")
