@@ -151,6 +151,12 @@ pub enum WriteError {
     },
 }
 
+/// Whether `record` can be stored under `key`: what a put would refuse for their own sake, whatever the database holds.
+pub fn check_put(key: &str, record: &Record) -> Result<(), WriteError> {
+    check_key(key)?;
+    check_record(key, record)
+}
+
 pub(crate) fn check_key(key: &str) -> Result<(), WriteError> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(WriteError::Key {

@@ -2,4 +2,5 @@
 
 pub mod cli;
 pub mod drill;
+pub mod import;
 pub mod serve;
