@@ -17,6 +17,7 @@ fn options(format: Format, key: &str) -> ImportOptions {
             field => Key::Field(field.to_owned()),
         },
         types: [].into(),
+        declared: [].into(),
         skip_bad: false,
     }
 }
@@ -100,9 +101,11 @@ fn csv_is_text_unless_declared() {
     let csv = "k,$n,empty,at,note\n007,1.50,,,\n";
     let mut options = options(Format::Csv, "k");
     let declare = |name: &str, kind| (name.to_owned(), kind);
-    options.types = [
-        declare("at", FieldType::Timestamp),
+    options.types = [declare("at", FieldType::Timestamp)].into();
+    options.declared = [
         declare("note", FieldType::Text),
+        declare("at", FieldType::Int),
+        declare("elsewhere", FieldType::Int),
     ]
     .into();
     let import = check(csv, options).expect("a good file");

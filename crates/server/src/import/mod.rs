@@ -68,8 +68,11 @@ pub struct ImportOptions {
     pub format: Format,
     /// Where the keys come from.
     pub key: Key,
-    /// The types of fields. In CSV every other field is a string; in JSON every other value has its own type.
+    /// The types of fields, which a CSV file must have.
     pub types: BTreeMap<String, FieldType>,
+    /// The types of fields for which `types` has none, whether the file has them or not: what the collection declares.
+    /// In CSV every field without a type is a string; in JSON every other value has its own.
+    pub declared: BTreeMap<String, FieldType>,
     /// Whether to leave broken rows out instead of importing nothing.
     pub skip_bad: bool,
 }
@@ -194,6 +197,8 @@ pub struct Progress {
 pub struct Import {
     source: Source,
     options: ImportOptions,
+    /// Both kinds of types of the options.
+    types: BTreeMap<String, FieldType>,
     records: u64,
     repeated: u64,
     bad: BadRows,
@@ -210,15 +215,18 @@ impl Import {
         options: ImportOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, ImportError> {
+        let mut types = options.declared.clone();
+        types.extend(options.types.clone());
         let mut import = Self {
             source,
             options,
+            types,
             records: 0,
             repeated: 0,
             bad: BadRows::default(),
         };
         let (mut records, mut repeated, mut bad) = (0, 0, BadRows::default());
-        let mut rows = Rows::open(&import.source, &import.options)?;
+        let mut rows = Rows::open(&import)?;
         while let Some(row) = rows.next_row()? {
             match row {
                 Ok(Admitted::New(..)) => records += 1,
@@ -266,7 +274,7 @@ impl Import {
     pub fn records(&self) -> Result<Records<'_>, ImportError> {
         Ok(Records {
             import: self,
-            rows: Rows::open(&self.source, &self.options)?,
+            rows: Rows::open(self)?,
             left: self.records,
             bad: self.bad.total,
         })
@@ -339,15 +347,20 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn open(source: &'a Source, options: &'a ImportOptions) -> Result<Self, ImportError> {
-        let input = source.input()?;
+    fn open(import: &'a Import) -> Result<Self, ImportError> {
+        let Import { options, types, .. } = import;
+        let input = import.source.input()?;
         let total = input.total();
         let reader = match options.format {
-            Format::Json => Reader::Json(json::JsonRows::new(input, &options.types)),
-            Format::Ndjson => Reader::Ndjson(lines::NdjsonRows::new(input, &options.types)),
+            Format::Json => Reader::Json(json::JsonRows::new(input, types)),
+            Format::Ndjson => Reader::Ndjson(lines::NdjsonRows::new(input, types)),
             Format::Csv => {
-                let rows = csv::CsvRows::new(input, &options.types)?;
-                if let Key::Field(field) = &options.key {
+                let rows = csv::CsvRows::new(input, types)?;
+                let key = match &options.key {
+                    Key::Field(field) => Some(field),
+                    Key::Hash => None,
+                };
+                for field in options.types.keys().chain(key) {
                     rows.require(field)?;
                 }
                 Reader::Csv(rows)
