@@ -1,0 +1,101 @@
+//! The folder, the database and the server that the data commands work with.
+
+use super::output;
+use anyhow::{Context as _, bail};
+use headwater::{Database, DatabaseId, Error, LinkState, Options, Peer};
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DataArgs {
+    /// The folder that keeps the data; without one nothing is kept here, and --peer is needed
+    #[arg(long, value_name = "DIR", required_unless_present = "peer")]
+    pub data: Option<PathBuf>,
+
+    /// A server to sync with, before reading and after writing
+    #[arg(long, value_name = "URL", help_heading = "Syncing")]
+    pub peer: Option<String>,
+
+    /// How long a sync may take, in seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        help_heading = "Syncing"
+    )]
+    pub timeout: u64,
+}
+
+impl DataArgs {
+    pub async fn open(&self) -> anyhow::Result<Peer> {
+        open_peer(self.data.as_ref()).await
+    }
+
+    /// Opens a database by id or name and brings it up to date.
+    pub async fn open_database(&self, peer: &Peer, database: &str) -> anyhow::Result<Database> {
+        let database = match database.parse::<DatabaseId>() {
+            Ok(id) => {
+                let known = peer.databases().await?.iter().any(|known| known.id == id);
+                if !known && self.peer.is_none() {
+                    bail!(
+                        "the database {id} is not in this folder; `headwater ls` shows what is, --peer gets it from a server"
+                    );
+                }
+                peer.open_database(id).await?
+            }
+            Err(_) => peer.open_named(database).await?,
+        };
+        if let Some(url) = &self.peer {
+            database.connect(url)?;
+            self.sync(&database).await?;
+        }
+        Ok(database)
+    }
+
+    /// Waits until the server that was given has all of this database and this peer all of the server's.
+    pub async fn sync(&self, database: &Database) -> anyhow::Result<()> {
+        match &self.peer {
+            Some(url) => synced(database, url, Duration::from_secs(self.timeout)).await,
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) async fn open_peer(data: Option<&PathBuf>) -> anyhow::Result<Peer> {
+    let options = match data {
+        Some(folder) => Options::folder(folder),
+        None => Options::memory(),
+    };
+    Ok(Peer::open(options.origin("headwater")).await?)
+}
+
+/// Waits until this database, connected to `url`, is in sync.
+pub(super) async fn synced(
+    database: &Database,
+    url: &str,
+    timeout: Duration,
+) -> anyhow::Result<()> {
+    let spinner = output::spinner();
+    spinner.set_message(format!("syncing {} with {url}", database.id()));
+    let result = database.synced(timeout).await;
+    spinner.finish_and_clear();
+    let Err(Error::NotInSync { seconds, .. }) = result else {
+        return Ok(result?);
+    };
+    let state = database.sync_state();
+    let mut reasons = state.refused.clone();
+    reasons.extend(state.links.iter().filter_map(|link| match &link.state {
+        LinkState::Waiting { error } => Some(error.clone()),
+        LinkState::Connecting => Some("no answer".to_owned()),
+        LinkState::Connected => None,
+    }));
+    if reasons.is_empty() {
+        reasons.push("it is still going on; allow more with --timeout".to_owned());
+    }
+    Err(anyhow::anyhow!(reasons.join("; "))).with_context(|| {
+        format!(
+            "not in sync with {url} after {seconds} s; {} edits are only here; run the command again when it can be reached",
+            state.unsynced
+        )
+    })
+}

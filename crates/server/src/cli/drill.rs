@@ -1,0 +1,197 @@
+//! `headwater drill` and `headwater query`
+
+use super::output;
+use crate::drill::{self, DEFAULT_PLUGIN, DEFAULT_URL, DrillOptions, QueryOptions, RunningDrill};
+use anyhow::{Context as _, bail};
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Drill {
+    /// Run an Apache Drill on this machine over a lake, until interrupted; the first time it is downloaded
+    Start(Start),
+    /// Show a lake to an Apache Drill that is running
+    Register(Register),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+It needs Java 17 (a development kit) and, the first time, Maven. It listens on this machine alone.
+
+Examples:
+  headwater drill start --lake ./lake
+  headwater drill start --lake ./lake --port 8147 --user-port 31110 --bit-port 31111")]
+pub(super) struct Start {
+    /// The folder of the server's tables; created if needed
+    #[arg(long, value_name = "DIR")]
+    lake: PathBuf,
+
+    /// The name under which Drill has the tables: NAME.TABLE
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_PLUGIN)]
+    plugin: String,
+
+    /// The port of the web page and the REST API; 0 for a free one
+    #[arg(long, default_value_t = 8047)]
+    port: u16,
+
+    /// The port for JDBC and ODBC clients; 0 for a free one
+    #[arg(long, default_value_t = 31010)]
+    user_port: u16,
+
+    /// The port that Drillbits use among themselves; 0 for a free one
+    #[arg(long, default_value_t = 31011)]
+    bit_port: u16,
+
+    /// Where Drill keeps its configuration and its log [default: a temporary folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Where Drill itself is kept once downloaded [default: the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+
+    /// The most Java heap, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    heap: u32,
+
+    /// The most memory outside the heap, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    direct: u32,
+
+    /// Print the addresses as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  headwater drill register --lake ./lake
+  headwater drill register --lake /srv/lake --url http://drill.example:8047 --plugin orders")]
+pub(super) struct Register {
+    /// The folder of the server's tables, as the machine of the Drill sees it
+    #[arg(long, value_name = "DIR")]
+    lake: PathBuf,
+
+    /// The Drill
+    #[arg(long, default_value = DEFAULT_URL)]
+    url: String,
+
+    /// The name under which Drill has the tables: NAME.TABLE
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_PLUGIN)]
+    plugin: String,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  headwater query \"SHOW TABLES IN headwater\"
+  headwater query \"SELECT * FROM headwater.movies\" --limit 20
+  headwater query \"SELECT count(*) AS n FROM headwater.movies\" --json")]
+pub(super) struct Query {
+    /// The statement
+    sql: String,
+
+    /// The Drill
+    #[arg(long, default_value = DEFAULT_URL)]
+    url: String,
+
+    /// At most so many rows
+    #[arg(long, value_name = "N")]
+    limit: Option<u32>,
+
+    /// How long it may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+
+    /// Print {"columns": […], "rows": [{…}], "truncated": …}
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(command: Drill) -> anyhow::Result<()> {
+    match command {
+        Drill::Start(args) => start(args),
+        Drill::Register(args) => {
+            drill::register(&args.url, &args.plugin, &args.lake)?;
+            let plugin = &args.plugin;
+            let example = format!("headwater query \"SHOW TABLES IN {plugin}\"");
+            let text = format!("{} has the tables as {plugin}.TABLE: {example}", args.url);
+            Ok(output::line(&text)?)
+        }
+    }
+}
+
+fn start(args: Start) -> anyhow::Result<()> {
+    let options = DrillOptions {
+        plugin: args.plugin.clone(),
+        http_port: args.port,
+        user_port: args.user_port,
+        bit_port: args.bit_port,
+        data: args.data,
+        cache: args.cache,
+        heap_mib: args.heap,
+        direct_mib: args.direct,
+        ..DrillOptions::new(&args.lake)
+    };
+    let spinner = output::spinner();
+    let result = drill::start(&options, &mut |progress| {
+        spinner.set_message(progress.to_string());
+    });
+    spinner.finish_and_clear();
+    let mut drill = result?;
+    let (url, jdbc, log) = (drill.url(), drill.jdbc_url(), drill.log());
+    if args.json {
+        output::json(&json!({"url": url, "jdbc": jdbc, "log": log, "pid": drill.pid()}))?;
+    } else {
+        output::line(&format!("Drill is ready at {url} (JDBC: {jdbc})"))?;
+        output::line(&format!(
+            "headwater query --url {url} \"SHOW TABLES IN {}\"",
+            args.plugin
+        ))?;
+    }
+    let ended = super::runtime()?.block_on(until_ended(&mut drill));
+    let log = drill.log().display().to_string();
+    drill.stop().context("Drill cannot be stopped")?;
+    ended.with_context(|| format!("its log was {log}"))
+}
+
+async fn until_ended(drill: &mut RunningDrill) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            _ = tick.tick() => {
+                if let Some(status) = drill.try_wait()? {
+                    bail!("Drill ended by itself: {status}");
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn query(args: Query) -> anyhow::Result<()> {
+    let options = QueryOptions {
+        rows: args.limit,
+        timeout: Duration::from_secs(args.timeout),
+        ..QueryOptions::default()
+    };
+    let spinner = output::spinner();
+    spinner.set_message(format!("asking {}", args.url));
+    let result = drill::query_with(&args.url, &args.sql, &options);
+    spinner.finish_and_clear();
+    let result = result?;
+    if args.json {
+        return output::json(&result);
+    }
+    output::line(&result.table())?;
+    if result.is_truncated() {
+        eprintln!("there are more rows; raise --limit to see them");
+    }
+    Ok(())
+}

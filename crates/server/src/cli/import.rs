@@ -1,0 +1,251 @@
+//! `headwater import`
+
+use super::data::DataArgs;
+use super::output;
+use crate::import::{
+    Format, Import as File, ImportOptions, Key, Progress, Source, parse_field_type,
+};
+use anyhow::{Context as _, bail};
+use headwater::{CollectionSchema, Database, FieldType, Peer, Written};
+use indicatif::ProgressBar;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How many records are handed over at once.
+const BATCH: usize = 1000;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Import {
+    /// The file, or `-` for standard input
+    file: PathBuf,
+
+    /// The database, by its id or its name in this folder
+    #[arg(
+        long,
+        value_name = "ID|NAME",
+        required_unless_present = "create",
+        conflicts_with = "create"
+    )]
+    database: Option<String>,
+
+    /// Create a database with this name and import into it
+    #[arg(long, value_name = "NAME")]
+    create: Option<String>,
+
+    /// The collection [default: the file's name without its extension]
+    #[arg(long, value_name = "NAME")]
+    collection: Option<String>,
+
+    /// The field that holds each record's key, a string or an integer; or `hash`: a key made of the record itself
+    #[arg(long, value_name = "FIELD|hash")]
+    key: String,
+
+    /// How the file is written [default: by its extension]
+    #[arg(long, value_enum)]
+    format: Option<FormatArg>,
+
+    /// The type of a field: bool, int, float, string, text, counter, timestamp, bytes, list or map; again for more fields
+    #[arg(long = "type", value_name = "FIELD=TYPE", value_parser = parse_type)]
+    types: Vec<(String, FieldType)>,
+
+    /// Import the good rows of a file that has broken ones, instead of nothing
+    #[arg(long)]
+    skip_bad: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+const EXAMPLES: &str = "\
+Importing a file again changes nothing: records that are as they should be are left alone.
+
+The file is checked as a whole first. Broken rows are named by line, and nothing is imported unless --skip-bad is given.
+In JSON every value has its type, integers exactly; {\"$timestamp\": milliseconds}, {\"$bytes\": base64}, {\"$text\": …} and
+{\"$counter\": …} are values of these types. In CSV all is strings unless --type or the collection says otherwise; an empty
+cell is the empty string, or null where another type is declared.
+
+Examples:
+  headwater import movies.json --create films --key hash --data ./mine
+  headwater import airports.csv --database films --key iata --type latitude=float --type longitude=float --data ./mine
+  headwater import orders.ndjson --database ID --key id --peer ws://127.0.0.1:3030";
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum FormatArg {
+    Json,
+    Ndjson,
+    Csv,
+}
+
+fn parse_type(text: &str) -> Result<(String, FieldType), String> {
+    // The last `=`, since a field's name may hold one and a type's does not.
+    let (field, kind) = text
+        .rsplit_once('=')
+        .ok_or("use FIELD=TYPE, such as price=float")?;
+    let kind = parse_field_type(kind).map_err(|error| error.to_string())?;
+    Ok((field.to_owned(), kind))
+}
+
+impl Import {
+    fn format(&self) -> anyhow::Result<Format> {
+        match self.format {
+            Some(FormatArg::Json) => Ok(Format::Json),
+            Some(FormatArg::Ndjson) => Ok(Format::Ndjson),
+            Some(FormatArg::Csv) => Ok(Format::Csv),
+            None => Format::of_path(&self.file).with_context(|| {
+                format!(
+                    "{} does not end in .json, .ndjson, .jsonl or .csv; say what it is with --format",
+                    self.file.display()
+                )
+            }),
+        }
+    }
+
+    fn collection(&self) -> anyhow::Result<String> {
+        match (&self.collection, self.file.file_stem()) {
+            (Some(name), _) => Ok(name.clone()),
+            (None, Some(stem)) if stem != "-" => Ok(stem.to_string_lossy().into_owned()),
+            _ => bail!("name the collection with --collection"),
+        }
+    }
+
+    fn types(&self) -> anyhow::Result<BTreeMap<String, FieldType>> {
+        let mut types = BTreeMap::new();
+        for (field, kind) in &self.types {
+            if types.insert(field.clone(), kind.clone()).is_some() {
+                bail!("--type is given twice for the field {field:?}");
+            }
+        }
+        Ok(types)
+    }
+}
+
+pub(super) async fn run(args: Import) -> anyhow::Result<()> {
+    let collection = args.collection()?;
+    let mut options = ImportOptions {
+        format: args.format()?,
+        key: match args.key.as_str() {
+            "hash" => Key::Hash,
+            field => Key::Field(field.to_owned()),
+        },
+        types: args.types()?,
+        declared: BTreeMap::new(),
+        skip_bad: args.skip_bad,
+    };
+    let source = match args.file == Path::new("-") {
+        true => Source::copy("standard input", io::stdin().lock())?,
+        false => Source::open(&args.file)?,
+    };
+    let peer = args.data.open().await?;
+    let existing = match &args.database {
+        None => None,
+        Some(database) => Some(args.data.open_database(&peer, database).await?),
+    };
+    if let Some(database) = &existing
+        && let Some(known) = database.collections().remove(&collection)
+    {
+        options.declared = known.fields;
+    }
+    let types = options.types.clone();
+    let bar = output::byte_bar("checking");
+    let import = File::check(source, options, &mut |progress| show(&bar, progress))?;
+    bar.finish_and_clear();
+    // Only now, so that a file that cannot be imported leaves no empty database behind.
+    let database = match existing {
+        Some(database) => database,
+        None => create(&args, &peer).await?,
+    };
+    if !types.is_empty() {
+        let fields = types.into_iter();
+        let schema = fields.fold(CollectionSchema::new(), |schema, (field, kind)| {
+            schema.field(field, kind)
+        });
+        database.declare(&collection, schema).await?;
+    }
+    let written = write(&import, &database, &collection).await?;
+    args.data.sync(&database).await?;
+    report(&args, &import, &database, &collection, written)?;
+    Ok(peer.close().await?)
+}
+
+async fn create(args: &Import, peer: &Peer) -> anyhow::Result<Database> {
+    let database = peer.create(args.create.as_deref()).await?;
+    if let Some(url) = &args.data.peer {
+        database.connect(url)?;
+    }
+    Ok(database)
+}
+
+fn show(bar: &ProgressBar, progress: Progress) {
+    bar.set_length(progress.total);
+    bar.set_position(progress.bytes);
+}
+
+async fn write(import: &File, database: &Database, collection: &str) -> anyhow::Result<Written> {
+    let bar = output::byte_bar("importing");
+    let target = database.collection(collection);
+    let mut records = import.records()?;
+    let mut written = Written::default();
+    loop {
+        let batch: Vec<_> = records.by_ref().take(BATCH).collect::<Result<_, _>>()?;
+        if batch.is_empty() {
+            break;
+        }
+        written += target.put_many(batch).await.with_context(|| {
+            let before = written.inserted + written.updated + written.unchanged;
+            format!("{before} records are written; import the file again to go on from there")
+        })?;
+        show(&bar, records.progress());
+    }
+    bar.finish_and_clear();
+    Ok(written)
+}
+
+fn report(
+    args: &Import,
+    import: &File,
+    database: &Database,
+    collection: &str,
+    written: Written,
+) -> anyhow::Result<()> {
+    let bad = import.bad();
+    if args.json {
+        let rows = bad.named().iter();
+        let rows: Vec<_> = rows
+            .map(|row| json!({"line": row.line, "message": row.message}))
+            .collect();
+        return output::json(&json!({
+            "database": database.id().to_string(),
+            "collection": collection,
+            "inserted": written.inserted,
+            "updated": written.updated,
+            "unchanged": written.unchanged,
+            "repeated": import.repeated(),
+            "skipped": bad.total(),
+            "bad": rows,
+            "synced": args.data.peer.is_some(),
+        }));
+    }
+    let mut text = format!(
+        "{collection}: {} inserted, {} updated, {} unchanged",
+        written.inserted, written.updated, written.unchanged
+    );
+    if import.repeated() > 0 {
+        text += &format!(", {} equal rows left out", import.repeated());
+    }
+    text += &format!("\ndatabase {}", database.id());
+    if let Some(url) = &args.data.peer {
+        text += &format!(", in sync with {url}");
+    }
+    output::line(&text)?;
+    if bad.total() > 0 {
+        eprintln!("{} broken rows left out:{bad}", bad.total());
+    }
+    Ok(())
+}
