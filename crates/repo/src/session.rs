@@ -118,6 +118,18 @@ fn next_id() -> ConnectionId {
     ConnectionId(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Tells the scope that a connection is gone, also when whoever ran it gave it up.
+struct Gone {
+    scope: Arc<dyn Scope>,
+    id: ConnectionId,
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.scope.closed(self.id);
+    }
+}
+
 /// Runs a connection until it ends. `on_joined` is called once the handshake is done.
 pub(crate) async fn run<T: Transport>(
     transport: T,
@@ -134,11 +146,15 @@ pub(crate) async fn run<T: Transport>(
         queued: Arc::new(AtomicUsize::new(0)),
         pauses: Arc::new(pauses),
     };
+    let gone = Gone {
+        scope: Arc::clone(&scope),
+        id,
+    };
     let (mut sink, stream) = transport.split();
     let session = Session {
         id,
         role,
-        scope: Arc::clone(&scope),
+        scope,
         outgoing: outgoing.clone(),
         paused,
     };
@@ -151,7 +167,7 @@ pub(crate) async fn run<T: Transport>(
             ended = sending => ended,
         }
     };
-    scope.closed(id);
+    drop(gone);
     // What is still queued, such as the frame that says why, goes out if the peer takes it soon.
     let mut flush = pin!(
         async {

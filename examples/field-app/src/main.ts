@@ -60,11 +60,13 @@ function show(store: Store): void {
     { onMissed: load },
   );
   load();
-  byId("new").addEventListener("click", () => {
+  const add = async () => {
     const key = crypto.randomUUID();
-    const blank = { name: "New airfield", country: "USA", notes: api.text(""), visits: api.counter() };
-    airfields.put(key, blank).then(() => open(key, true), failure);
-  });
+    await store.declare();
+    await airfields.put(key, { name: "New airfield", country: "USA", notes: api.text(""), visits: api.counter() });
+    open(key, true);
+  };
+  byId("new").addEventListener("click", () => void add().catch(failure));
   showSync(store, failure);
 }
 

@@ -7,6 +7,8 @@ export interface Store {
   db: Database;
   /** The server's address, if there is one. */
   server: string | undefined;
+  /** Declares the types of fields, unless that was done here or elsewhere. */
+  declare(): Promise<void>;
   /** Syncs with this server from now on, instead of the one before. */
   use(server: string): void;
 }
@@ -25,16 +27,17 @@ export async function openStore(): Promise<Store> {
   const peer = await openPeer({ name, origin: "field-app" });
   // Without a word of anyone's, this device starts a database of its own, which others can join later.
   const db = id ? await peer.open(id) : await peer.openOrCreate("airfields");
-  if (!id) {
-    await db.declare("airports", {
-      fields: { latitude: "float", longitude: "float", notes: "text", visits: "counter", inspected_at: "timestamp" },
-    });
-  }
   let link: Link | undefined;
   const store: Store = {
     peer,
     db,
     server: undefined,
+    async declare() {
+      if ("airports" in db.collections()) return;
+      await db.declare("airports", {
+        fields: { latitude: "float", longitude: "float", notes: "text", visits: "counter", inspected_at: "timestamp" },
+      });
+    },
     use(server) {
       const next = db.connect(server);
       link?.close();
