@@ -27,8 +27,22 @@ pub(super) struct DataArgs {
 }
 
 impl DataArgs {
+    /// Opens the folder to write to it, creating it if needed.
     pub async fn open(&self) -> anyhow::Result<Peer> {
         open_peer(self.data.as_ref()).await
+    }
+
+    /// Opens the folder to read what is there already.
+    pub async fn open_existing(&self) -> anyhow::Result<Peer> {
+        if let Some(folder) = &self.data
+            && !folder.is_dir()
+        {
+            bail!(
+                "there is no folder {}; `headwater import` and `headwater sync` create one",
+                folder.display()
+            );
+        }
+        self.open().await
     }
 
     /// Opens a database by id or name and brings it up to date.
@@ -92,10 +106,11 @@ pub(super) async fn synced(
     if reasons.is_empty() {
         reasons.push("it is still going on; allow more with --timeout".to_owned());
     }
+    let here = match state.unsynced {
+        0 => String::new(),
+        edits => format!("; {edits} edits are only here"),
+    };
     Err(anyhow::anyhow!(reasons.join("; "))).with_context(|| {
-        format!(
-            "not in sync with {url} after {seconds} s; {} edits are only here; run the command again when it can be reached",
-            state.unsynced
-        )
+        format!("not in sync with {url} after {seconds} s{here}; run the command again once this is mended")
     })
 }

@@ -10,7 +10,7 @@ mod sync;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -87,10 +87,22 @@ pub fn main() -> ExitCode {
         // Whoever reads the output has seen enough, as in `headwater cat movies … | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", explain(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes, leaving out what an outer one has said already.
+fn explain(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match text.as_str() {
+            "" => cause,
+            text if text.contains(&cause) => text.to_owned(),
+            text => format!("{text}: {cause}"),
+        }
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -110,6 +122,7 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
     })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     match cli.log_format {
         LogFormat::Text => log.init(),

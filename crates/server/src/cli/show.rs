@@ -45,7 +45,7 @@ pub(super) struct Cat {
 }
 
 pub(super) async fn cat(args: Cat) -> anyhow::Result<()> {
-    let peer = args.data.open().await?;
+    let peer = args.data.open_existing().await?;
     let database = args.data.open_database(&peer, &args.database).await?;
     match &args.key {
         Some(key) => {
@@ -135,7 +135,7 @@ pub(super) struct Ls {
 }
 
 pub(super) async fn ls(args: Ls) -> anyhow::Result<()> {
-    let peer = args.data.open().await?;
+    let peer = args.data.open_existing().await?;
     match &args.database {
         Some(database) => {
             let database = args.data.open_database(&peer, database).await?;
