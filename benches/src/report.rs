@@ -239,13 +239,14 @@ fn new_table(heading: &[&str]) -> Table {
     table
 }
 
-/// Three significant digits.
+/// About three significant digits.
 fn figure(value: Option<f64>) -> String {
     match value {
         None => "-".to_owned(),
         Some(value) if value.abs() >= 100.0 => format!("{value:.0}"),
         Some(value) if value.abs() >= 10.0 => format!("{value:.1}"),
-        Some(value) => format!("{value:.2}"),
+        Some(value) if value.abs() >= 0.1 || value == 0.0 => format!("{value:.2}"),
+        Some(value) => format!("{value:.4}"),
     }
 }
 
