@@ -100,3 +100,21 @@ fn put_replaces_and_says_what_it_did() {
     assert_eq!(a.get("empty"), Some(Record::new()));
     assert_eq!(a.db.scan("notes", &Scan::default()).len(), 2);
 }
+
+/// A write over a conflict takes the losers away too, or what they hold inside would merge into it.
+#[test]
+fn a_new_value_does_not_merge_with_the_losers_of_a_conflict() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    let inner = |name: &str| Value::Map(record(&[(name, 1.into())]));
+    a.put("k", &[("m", inner("stale")), ("n", Value::Counter(5))]);
+    b.put("k", &[("m", 1.into()), ("n", "none".into())]);
+    exchange(&mut a, &mut b);
+    assert_eq!(
+        a.get("k"),
+        Some(record(&[("m", 1.into()), ("n", "none".into())]))
+    );
+    let fields = [("m", inner("new")), ("n", Value::Counter(1))];
+    a.put("k", &fields);
+    exchange(&mut a, &mut b);
+    assert_eq!(b.get("k"), Some(record(&fields)));
+}

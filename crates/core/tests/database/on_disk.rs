@@ -79,7 +79,6 @@ fn the_genesis_of_a_document_is_the_same_bytes_for_everyone() {
     ];
     for (header, hash, bytes) in vectors {
         let genesis = header.genesis().unwrap();
-        println!("{} {}", genesis.hash(), hex(genesis.raw_bytes()));
         assert_eq!(genesis.hash().to_string(), hash);
         assert_eq!(hex(genesis.raw_bytes()), bytes);
         assert_eq!(Header::read(&genesis), Some(header));
