@@ -34,7 +34,7 @@ async function run() {
   await imported("airports.csv", "--database", "field", "--collection", "airports", "--key", "iata", ...types);
   const again = await imported("movies.json", "--database", "field", "--collection", "movies", "--key", "hash");
   checks.that("importing movies.json again changes nothing", again.inserted === 0 && again.updated === 0);
-  const [{ id: database }] = JSON.parse(await headwater("ls", "--data", mine, "--json")).databases;
+  const { database } = movies;
   say(`${movies.inserted} movies in database ${database}`);
 
   say("starting two servers that link to each other, a Drillbit, and the app in two Chromium profiles");

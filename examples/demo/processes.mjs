@@ -77,7 +77,7 @@ export async function drill(lake) {
   const started = JSON.parse(await lines(child)());
   const query = async (sql) => {
     const args = ["query", sql, "--url", started.url, "--json"];
-    return JSON.parse(await headwater(...args)).rows;
+    return JSON.parse(await headwater(...args)).rows.map(Object.values);
   };
   return { query };
 }

@@ -14,6 +14,15 @@ pub(super) enum Drill {
     Start(Start),
     /// Show a lake to an Apache Drill that is running
     Register(Register),
+    /// Download Apache Drill into the cache, so that the first start does not have to
+    Install(Install),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Install {
+    /// Where Drill is kept [default: the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -114,6 +123,7 @@ pub(super) struct Query {
 pub(super) fn run(command: Drill) -> anyhow::Result<()> {
     match command {
         Drill::Start(args) => start(args),
+        Drill::Install(args) => install(args),
         Drill::Register(args) => {
             drill::register(&args.url, &args.plugin, &args.lake)?;
             let plugin = &args.plugin;
@@ -122,6 +132,22 @@ pub(super) fn run(command: Drill) -> anyhow::Result<()> {
             Ok(output::line(&text)?)
         }
     }
+}
+
+fn install(args: Install) -> anyhow::Result<()> {
+    let cache = match args.cache {
+        Some(cache) => cache,
+        None => drill::default_cache()?,
+    };
+    let spinner = output::spinner();
+    let installed = drill::install(&cache, &mut |progress| {
+        spinner.set_message(progress.to_string());
+    });
+    spinner.finish_and_clear();
+    Ok(output::line(&format!(
+        "Drill is in {}",
+        installed?.display()
+    ))?)
 }
 
 fn start(args: Start) -> anyhow::Result<()> {
