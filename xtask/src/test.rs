@@ -54,9 +54,19 @@ const fn step(
     }
 }
 
+/// Steps that run only when they are asked for with `--only`: a test in them still fails now and then.
+const UNSETTLED: &[&str] = &["javascript"];
+
 /// `cargo xtask test`.
 pub fn task(project: &Project, selection: &Selection) -> Result<()> {
-    let steps = selection.choose(STEPS)?;
+    let mut steps = selection.choose(STEPS)?;
+    if selection.only.is_empty() && !selection.list {
+        steps.retain(|step| !UNSETTLED.contains(&step.name));
+        println!(
+            "left out unless asked for with --only: {}",
+            UNSETTLED.join(", ")
+        );
+    }
     if selection.list {
         step::list(&steps);
         return Ok(());

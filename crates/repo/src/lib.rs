@@ -9,6 +9,8 @@
 //! A write resolves once it is stored. [`SyncState::unsynced`] tells how many local edits no durable server has yet.
 // Links that carry every database are made by servers only.
 #![cfg_attr(target_arch = "wasm32", allow(dead_code))]
+// A browser has one thread; the types are the same as natively, where they are shared between several.
+#![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
 
 mod collection;
 mod database;

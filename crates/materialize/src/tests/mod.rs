@@ -5,10 +5,10 @@ mod history;
 mod names;
 mod rules;
 
-use crate::{Lake, LakeOptions, RowChange};
+use crate::LakeError;
+use crate::{Lake, LakeError, LakeOptions, RowChange};
 use headwater_core::{DatabaseId, Record, Value};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -172,8 +172,18 @@ pub fn delete(collection: &str, key: &str) -> RowChange {
     }
 }
 
+/// Opens a lake that nobody else uses. A child process that another test starts at this moment holds the lock's file too,
+/// until it has begun its own program.
 pub fn open(root: &Path) -> Lake {
-    Lake::open(root, no_grace()).unwrap()
+    let started = std::time::Instant::now();
+    loop {
+        match Lake::open(root, no_grace()) {
+            Err(LakeError::InUse { .. }) if started.elapsed() < Duration::from_secs(10) => {
+                std::thread::yield_now();
+            }
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 pub fn no_grace() -> LakeOptions {
