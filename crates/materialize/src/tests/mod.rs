@@ -5,10 +5,10 @@ mod history;
 mod names;
 mod rules;
 
-use crate::LakeError;
 use crate::{Lake, LakeError, LakeOptions, RowChange};
 use headwater_core::{DatabaseId, Record, Value};
 use serde_json::Value as Json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
