@@ -32,6 +32,13 @@ export async function openApp(profile, app, database, serverPort) {
       return { connected, unsynced };
     }),
     retry: () => page.evaluate(() => window.dispatchEvent(new Event("online"))),
+    /** What the app shows of an airport, as a PNG file. */
+    async picture(file, key) {
+      const name = await page.evaluate((key) => window.headwater.db.collection("airports").get(key).name, key);
+      await page.fill("#search", name);
+      await page.click(`[data-key="${key}"]`);
+      await page.screenshot({ path: file });
+    },
     /** Runs `edit(db, api)` in the page. */
     edit: (edit) => page.evaluate(`(${edit})(window.headwater.db, window.headwater.api)`),
   };

@@ -1,17 +1,17 @@
 // What must be true once all links are back.
+import { isDeepStrictEqual } from "node:util";
 
-/** What stands in `after` and not in `before`, as [collection, key] with both records. */
-export function differences(before, after) {
-  const found = [];
-  for (const collection of new Set([...Object.keys(before), ...Object.keys(after)])) {
-    const [old, now] = [before[collection] ?? {}, after[collection] ?? {}];
-    for (const key of new Set([...Object.keys(old), ...Object.keys(now)])) {
-      if (JSON.stringify(old[key]) !== JSON.stringify(now[key])) {
-        found.push({ collection, key, before: old[key], after: now[key] });
-      }
+/** The records that are not as expected, each with both forms. */
+export function differences(expected, found) {
+  const different = [];
+  for (const collection of new Set([...Object.keys(expected), ...Object.keys(found)])) {
+    const [records, others] = [expected[collection] ?? {}, found[collection] ?? {}];
+    for (const key of new Set([...Object.keys(records), ...Object.keys(others)])) {
+      const [record, other] = [records[key], others[key]];
+      if (!isDeepStrictEqual(record, other)) different.push({ collection, key, expected: record, found: other });
     }
   }
-  return found;
+  return different;
 }
 
 export class Checks {

@@ -41,6 +41,7 @@ export async function serve(folder, listen, ...extra) {
   const { listening } = JSON.parse(await lines(child)());
   return {
     port: Number(listening.split(":").pop()),
+    data: `${folder}/data`,
     lake: `${folder}/lake`,
     kill: async () => {
       child.kill("SIGKILL");

@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { rm } from "node:fs/promises";
 import { test } from "node:test";
 import { launch, PACKAGE, profile } from "./browser.mjs";
 import { serve } from "./static.mjs";
 
-test("the README's ten lines work as they stand", async () => {
-  const readme = await readFile(join(PACKAGE, "README.md"), "utf8");
+for (const readme of ["README.md", "../../README.md"]) {
+  test(`the ten lines in ${readme} work as they stand`, () => check(join(PACKAGE, readme)));
+}
+
+async function check(path) {
+  const readme = await readFile(path, "utf8");
   const [, code] = readme.match(/```js\n([\s\S]*?)```/);
   const page = await readFile(join(PACKAGE, "test/page.html"), "utf8");
   const html = page.replace(/<script type="module">[\s\S]*<\/script>/, () => `<script type="module">${code}</script>`);
@@ -38,4 +41,4 @@ test("the README's ten lines work as they stand", async () => {
     await site.close();
     await rm(folder, { recursive: true, force: true });
   }
-});
+}

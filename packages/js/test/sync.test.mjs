@@ -70,6 +70,8 @@ test("two people offline, a server that comes, goes and comes back", async () =>
     [id, server.url],
   );
   await bob.waitForFunction(() => db.collection("tasks").get("t")?.title === "draft");
+  // A subscriber hears of a change once it is stored, a moment after it can be read.
+  await bob.waitForFunction(() => told.length > 0);
   const told = await bob.evaluate(() => told.map((change) => [change.change, change.key, change.local]));
   assert.deepEqual(told, [["insert", "t", false]]);
   assert.equal(await unsynced(bob), 0);
