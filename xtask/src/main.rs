@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask setup|test|demo|bench`. Each sets up what it needs first.
 
 mod demo;
+mod packages;
 mod project;
 mod setup;
 mod step;

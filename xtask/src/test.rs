@@ -3,7 +3,7 @@
 use crate::project::{self, Project};
 use crate::setup;
 use crate::step::{self, Selection, Step};
-use crate::{tools, wasm};
+use crate::{packages, tools, wasm};
 use anyhow::Result;
 
 /// The crates that also run in a browser.
@@ -37,6 +37,12 @@ const STEPS: &[Step] = &[
         "the JavaScript package and the field app in a real Chromium",
         &["chromium", "npm", "wasm"],
         javascript,
+    ),
+    step(
+        "packages",
+        "a project outside of this one, on nothing but the packages",
+        &[],
+        packages::try_outside,
     ),
 ];
 
