@@ -134,8 +134,9 @@ impl Document {
         Ok(unknown)
     }
 
-    /// Applies changes that fit the document. Those whose dependencies are missing wait inside automerge.
-    pub fn apply(&mut self, changes: Vec<Change>) -> Result<(), DocumentError> {
+    /// Applies changes that fit the document. Those whose dependencies are missing wait inside automerge. Returns those that
+    /// are in it now and were not before, each after those that it depends on.
+    pub fn apply(&mut self, changes: Vec<Change>) -> Result<Vec<Change>, DocumentError> {
         self.guard
             .apply(&mut self.doc, changes)
             .map_err(|error| DocumentError::Malformed(error.to_string()))

@@ -51,18 +51,15 @@ impl Database {
         {
             self.catalog_events(vec![partition.collection.clone()], &mut applied.events);
         }
+        if let (true, Some(target)) = (self.fresh.contains(&document), self.stored(&document)) {
+            applied.changes.push(target.genesis.clone());
+        }
         let before = self.heads_of(document);
-        if let Err(error) = self.apply_unknown(document, unknown, parsed, &mut applied.events) {
+        if let Err(error) = self.apply_unknown(document, unknown, parsed, &mut applied) {
             if let Some(target) = self.document_mut(document) {
                 target.rewind(&before);
             }
             return Err(error);
-        }
-        if let Some(target) = self.stored(&document) {
-            if self.fresh.contains(&document) {
-                applied.changes.push(target.genesis.clone());
-            }
-            applied.changes.extend(target.doc.get_changes(&before));
         }
         self.fresh.remove(&document);
         if document == self.id.root() {
@@ -77,13 +74,13 @@ impl Database {
         document: DocumentId,
         mut unknown: Vec<Change>,
         parsed: Parsed,
-        events: &mut Vec<Event>,
+        applied: &mut Applied,
     ) -> Result<(), DocumentError> {
         if let Some(whole) = parsed.whole
             && unknown.len() > LARGE_BATCH
             && self.is_empty(document)
         {
-            self.swap_in(document, whole, events);
+            self.swap_in(document, whole, applied);
             unknown = self.unknown(document, unknown)?;
         }
         let groups: Vec<Vec<Change>> = match self.observe {
@@ -98,7 +95,7 @@ impl Database {
             target.check(&groups.concat())?;
         }
         for group in groups {
-            self.apply_group(document, group, events)?;
+            self.apply_group(document, group, applied)?;
         }
         Ok(())
     }
@@ -114,14 +111,14 @@ impl Database {
         &mut self,
         document: DocumentId,
         group: Vec<Change>,
-        events: &mut Vec<Event>,
+        applied: &mut Applied,
     ) -> Result<(), DocumentError> {
         let partition = self.placed.get(&document).cloned();
         let (Some(partition), true) = (partition, self.observe != Observe::Nothing) else {
-            return match self.document_mut(document) {
-                Some(target) => target.apply(group),
-                None => Ok(()),
-            };
+            if let Some(target) = self.document_mut(document) {
+                applied.changes.extend(target.apply(group)?);
+            }
+            return Ok(());
         };
         let Some(target) = self.stored(&document) else {
             return Ok(());
@@ -135,9 +132,10 @@ impl Database {
             .map(|key| (key.clone(), self.get(&partition.collection, key)))
             .collect();
         let attributions: Vec<Attribution> = group.iter().map(Attribution::of).collect();
-        if let Some(target) = self.document_mut(document) {
-            target.apply(group)?;
-        }
+        let changes = match self.document_mut(document) {
+            Some(target) => target.apply(group)?,
+            None => Vec::new(),
+        };
         for (key, before) in &before {
             let by = keys.get(key).and_then(|index| attributions.get(*index));
             self.record_event(
@@ -145,30 +143,32 @@ impl Database {
                 key,
                 before.clone(),
                 by.cloned(),
-                events,
+                &mut applied.events,
             );
         }
         if waiting {
-            self.released_events(document, &partition, &heads, &before, events);
+            let events = &mut applied.events;
+            self.released_events(document, &partition, &heads, &changes, &before, events);
         }
+        applied.changes.extend(changes);
         Ok(())
     }
 
-    /// Events of changes that had waited inside automerge, for records that are not among those already `told`. What
-    /// they were before is read from the history, which is slow and rare.
+    /// Events of `changes` of which some had waited inside automerge, for records that are not among those already `told`.
+    /// What they were before is read from the history, which is slow and rare.
     fn released_events(
         &self,
         document: DocumentId,
         partition: &Partition,
         heads: &[ChangeHash],
+        changes: &[Change],
         told: &BTreeMap<String, Option<Record>>,
         events: &mut Vec<Event>,
     ) {
         let Some(target) = self.stored(&document) else {
             return;
         };
-        let changes = target.doc.get_changes(heads);
-        for (key, index) in touched(&target.doc, &changes) {
+        for (key, index) in touched(&target.doc, changes) {
             if !told.contains_key(&key) {
                 let before = self.get_at(document, &partition.collection, &key, heads);
                 let by = changes.get(index).map(Attribution::of);
@@ -199,15 +199,18 @@ impl Database {
     }
 
     /// Takes over a whole document where there was nothing yet, and tells every record that it shows or changes.
-    fn swap_in(&mut self, document: DocumentId, whole: Automerge, events: &mut Vec<Event>) {
+    fn swap_in(&mut self, document: DocumentId, whole: Automerge, applied: &mut Applied) {
         let at = self.heads_of(document);
-        let swapped = self
-            .document_mut(document)
-            .is_some_and(|target| target.try_swap(whole));
-        let (Some(partition), Some(target), true, true) = (
+        let Some(target) = self.document_mut(document) else {
+            return;
+        };
+        if !target.try_swap(whole) {
+            return;
+        }
+        applied.changes.extend(target.doc.get_changes(&at));
+        let (Some(partition), Some(target), true) = (
             self.placed.get(&document),
             self.stored(&document),
-            swapped,
             self.observe != Observe::Nothing,
         ) else {
             return;
@@ -222,6 +225,7 @@ impl Database {
                 } else {
                     self.get_at(document, &partition.collection, &key, &at)
                 };
+                let events = &mut applied.events;
                 self.record_event(&partition.collection, &key, before, None, events);
             }
         }

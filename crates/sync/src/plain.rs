@@ -123,10 +123,10 @@ fn extend(plain: &mut Plain, chunks: &[&[u8]]) -> Result<Vec<Change>, Refusal> {
             fresh.replaced(&mut whole);
             fresh.apply(&mut whole, changes).map_err(refusal)?;
             (*document, *guard) = (whole, fresh);
+            Ok(document.get_changes(&before))
         }
-        None => guard.apply(document, changes).map_err(refusal)?,
+        None => guard.apply(document, changes).map_err(refusal),
     }
-    Ok(document.get_changes(&before))
 }
 
 fn refusal(error: impl std::fmt::Display) -> Refusal {

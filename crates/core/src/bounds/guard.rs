@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use automerge::{Automerge, AutomergeError, Change, ChangeHash, SaveOptions};
+use automerge::{Automerge, AutomergeError, Change, ChangeHash, ReadDoc as _, SaveOptions};
 use thiserror::Error;
 
 use super::chunk::at_most;
@@ -21,6 +21,15 @@ pub enum GuardError {
     /// automerge refused the changes.
     #[error("automerge refuses the sender's changes: {0}")]
     Automerge(#[from] AutomergeError),
+}
+
+/// What becomes of changes when they are applied.
+#[derive(Debug)]
+pub struct Sorted {
+    /// Those that can be applied, each after those that it depends on.
+    pub ready: Vec<Change>,
+    /// Those that wait for others.
+    pub waiting: Vec<Change>,
 }
 
 /// Lets changes into one document.
@@ -48,21 +57,27 @@ impl Guard {
         self.waiting.len()
     }
 
-    /// Applies `changes`, which have passed [`check_chunks`](super::check_chunks), to `doc`.
-    pub fn apply(&mut self, doc: &mut Automerge, changes: Vec<Change>) -> Result<(), GuardError> {
-        let waiting = self.check(doc, &changes)?;
+    /// Applies `changes`, which have passed [`check_chunks`](super::check_chunks), to `doc`. Returns those that are in it
+    /// now and were not before, each after those that it depends on.
+    pub fn apply(
+        &mut self,
+        doc: &mut Automerge,
+        changes: Vec<Change>,
+    ) -> Result<Vec<Change>, GuardError> {
+        let Sorted { ready, waiting } = self.check(doc, &changes)?;
+        // What a damaged store lacks the beginning of waits in automerge, unknown to the guard.
+        let queued = !doc.get_missing_deps(&[]).is_empty();
+        let before = queued.then(|| doc.get_heads());
         doc.apply_changes(changes)?;
         self.waiting = waiting;
-        Ok(())
+        Ok(match before {
+            Some(before) => doc.get_changes(&before),
+            None => ready,
+        })
     }
 
     /// Checks what [`apply`](Self::apply) would, for a caller that applies changes one by one and wants all or none of them.
-    /// Returns those that would wait.
-    pub fn check(
-        &mut self,
-        doc: &mut Automerge,
-        changes: &[Change],
-    ) -> Result<Vec<Change>, GuardError> {
+    pub fn check(&mut self, doc: &mut Automerge, changes: &[Change]) -> Result<Sorted, GuardError> {
         let new: HashSet<ChangeHash> = changes.iter().map(Change::hash).collect();
         loop {
             let (ready, waiting) = split(doc, self.waiting.iter().chain(changes));
@@ -72,7 +87,10 @@ impl Guard {
             }
             if misfits.is_empty() {
                 self.check_waiting(&waiting)?;
-                return Ok(waiting.into_iter().cloned().collect());
+                return Ok(Sorted {
+                    ready: ready.into_iter().cloned().collect(),
+                    waiting: waiting.into_iter().cloned().collect(),
+                });
             }
             // Somebody sent them earlier: these senders are not to suffer for it.
             self.forget(doc, &misfits)?;

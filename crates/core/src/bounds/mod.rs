@@ -23,7 +23,7 @@ use automerge::{ActorId, ChangeHash};
 pub use chunk::Checker;
 pub use error::BoundsError;
 pub use fit::{Misfit, check_fit};
-pub use guard::{Guard, GuardError};
+pub use guard::{Guard, GuardError, Sorted};
 pub use reader::Reader;
 
 /// How much a receiver accepts from one message or file.
