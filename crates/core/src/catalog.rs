@@ -1,5 +1,6 @@
 //! What a database knows of its collections. The catalog is records in the root document, so it merges as records do.
 
+use crate::policy::{Policies, Policy};
 use crate::value::{Record, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,16 @@ pub enum DeleteRule {
     EditWins,
     /// The record is deleted; the edit stays in the history.
     DeleteWins,
+}
+
+impl DeleteRule {
+    /// The name under which the catalog keeps it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EditWins => "edit-wins",
+            Self::DeleteWins => "delete-wins",
+        }
+    }
 }
 
 /// The declared type of a field, which decides how plain JSON is written into it.
@@ -111,8 +122,12 @@ pub struct CollectionSchema {
     pub partitions: Option<u32>,
     /// The types of the fields that have one.
     pub fields: BTreeMap<String, FieldType>,
+    /// What decides between concurrent values of the fields that have a policy.
+    pub policies: Policies,
     /// What becomes of an edit that met a delete; `None` leaves it as it is.
     pub delete: Option<DeleteRule>,
+    /// The application's number for this schema. The catalog keeps the greatest that anyone declared.
+    pub version: Option<u32>,
 }
 
 impl CollectionSchema {
@@ -124,6 +139,18 @@ impl CollectionSchema {
     /// Declares the type of a field.
     pub fn field(mut self, name: impl Into<String>, kind: FieldType) -> Self {
         self.fields.insert(name.into(), kind);
+        self
+    }
+
+    /// Declares what decides between concurrent values of a field.
+    pub fn policy(mut self, name: impl Into<String>, policy: Policy) -> Self {
+        self.policies.insert(name.into(), policy);
+        self
+    }
+
+    /// Declares the application's number for this schema.
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = Some(version);
         self
     }
 
@@ -147,8 +174,12 @@ pub struct Collection {
     pub partitions: BTreeSet<u32>,
     /// The declared types.
     pub fields: BTreeMap<String, FieldType>,
+    /// The declared policies.
+    pub policies: Policies,
     /// The delete rule.
     pub delete: DeleteRule,
+    /// The greatest schema version that anyone declared; 0 if no one did.
+    pub version: u32,
 }
 
 impl Collection {
@@ -158,6 +189,13 @@ impl Collection {
             Some(Value::Map(map)) => Some(map),
             _ => None,
         };
+        let declared = |what: &'static str| {
+            let fields = map("fields").into_iter().flatten();
+            fields.filter_map(move |(name, field)| match field {
+                Value::Map(field) => Some((name.clone(), field.get(what)?.as_str()?)),
+                _ => None,
+            })
+        };
         Self {
             partitions: map("partitions")
                 .into_iter()
@@ -165,17 +203,18 @@ impl Collection {
                 .filter_map(|count| count.parse().ok())
                 .filter(|count| (1..=MAX_PARTITIONS).contains(count))
                 .collect(),
-            fields: map("fields")
-                .into_iter()
-                .flatten()
-                .filter_map(|(name, field)| match field {
-                    Value::Map(field) => Some((
-                        name.clone(),
-                        FieldType::of_name(field.get("type")?.as_str()?),
-                    )),
-                    _ => None,
-                })
+            fields: declared("type")
+                .map(|(field, name)| (field, FieldType::of_name(name)))
                 .collect(),
+            policies: declared("policy")
+                .map(|(field, name)| (field, Policy::of_name(name)))
+                .collect(),
+            version: map("versions")
+                .into_iter()
+                .flat_map(Record::keys)
+                .filter_map(|version| version.parse().ok())
+                .max()
+                .unwrap_or(0),
             delete: match record.get("delete").and_then(Value::as_str) {
                 Some("delete-wins") => DeleteRule::DeleteWins,
                 _ => DeleteRule::EditWins,
@@ -186,23 +225,33 @@ impl Collection {
     /// The fields of the catalog's record that declaring `schema` sets.
     pub(crate) fn declaration(schema: &CollectionSchema) -> Record {
         let mut record = Record::new();
-        if let Some(count) = schema.partitions {
-            let counts = Record::from([(count.to_string(), Value::Bool(true))]);
-            record.insert("partitions".to_owned(), Value::Map(counts));
+        // Numbers as names of a map: what two declare apart from each other adds up.
+        for (name, number) in [
+            ("partitions", schema.partitions),
+            ("versions", schema.version),
+        ] {
+            if let Some(number) = number {
+                let numbers = Record::from([(number.to_string(), Value::Bool(true))]);
+                record.insert(name.to_owned(), Value::Map(numbers));
+            }
         }
-        if !schema.fields.is_empty() {
-            let fields = schema.fields.iter().map(|(name, kind)| {
-                let field = Record::from([("type".to_owned(), Value::from(kind.name()))]);
-                (name.clone(), Value::Map(field))
-            });
+        let mut fields: BTreeMap<String, Record> = BTreeMap::new();
+        for (name, kind) in &schema.fields {
+            let field = fields.entry(name.clone()).or_default();
+            field.insert("type".to_owned(), Value::from(kind.name()));
+        }
+        for (name, policy) in &schema.policies {
+            let field = fields.entry(name.clone()).or_default();
+            field.insert("policy".to_owned(), Value::String(policy.to_string()));
+        }
+        if !fields.is_empty() {
+            let fields = fields
+                .into_iter()
+                .map(|(name, field)| (name, Value::Map(field)));
             record.insert("fields".to_owned(), Value::Map(fields.collect()));
         }
         if let Some(rule) = schema.delete {
-            let rule = match rule {
-                DeleteRule::EditWins => "edit-wins",
-                DeleteRule::DeleteWins => "delete-wins",
-            };
-            record.insert("delete".to_owned(), Value::from(rule));
+            record.insert("delete".to_owned(), Value::from(rule.name()));
         }
         record
     }

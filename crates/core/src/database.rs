@@ -7,7 +7,8 @@ use crate::event::Observe;
 use crate::genesis::{Header, bucket_object};
 use crate::id::{BUCKETS, DatabaseId, DocumentId, Partition, Placement};
 use crate::json;
-use crate::read::{Cell, Entry, Source, View, maps_under, merge};
+use crate::policy::{Resolver, Resolvers, Rules};
+use crate::read::{Cell, Entry, Reader, Source, View, maps_under};
 use crate::tombstone;
 use crate::value::Record;
 use automerge::{ActorId, Automerge, AutomergeError, ChangeHash, ObjId, ReadDoc as _};
@@ -32,6 +33,7 @@ pub struct Database {
     pub(crate) fresh: BTreeSet<DocumentId>,
     /// The catalog, with the partition counts of the documents at hand added.
     pub(crate) collections: BTreeMap<String, Collection>,
+    pub(crate) resolvers: Resolvers,
 }
 
 /// Which records a scan gives, in the order of their keys.
@@ -43,6 +45,13 @@ pub struct Scan {
     pub after: Option<String>,
     /// At most so many.
     pub limit: Option<usize>,
+}
+
+impl Scan {
+    fn wants(&self, key: &str) -> bool {
+        key.starts_with(&self.prefix)
+            && self.after.as_ref().is_none_or(|after| key > after.as_str())
+    }
 }
 
 /// A document that could not be restored; the others were.
@@ -58,7 +67,10 @@ pub struct Quarantined {
 pub(crate) struct Found {
     pub sources: Vec<Source>,
     pub record: Option<Record>,
+    /// Whether it carries a delete marker, which may not count.
     pub marked: bool,
+    /// Whether anything may have lost to something else.
+    pub contested: bool,
 }
 
 impl Database {
@@ -76,6 +88,7 @@ impl Database {
             placed: HashMap::new(),
             fresh: BTreeSet::from([id.root()]),
             collections: BTreeMap::new(),
+            resolvers: Resolvers::default(),
         })
     }
 
@@ -182,24 +195,43 @@ impl Database {
 
     /// Records in the order of their keys.
     pub fn scan(&self, collection: &str, scan: &Scan) -> Vec<(String, Record)> {
-        let wanted = |key: &str| {
-            key.starts_with(&scan.prefix)
-                && scan.after.as_ref().is_none_or(|after| key > after.as_str())
-        };
-        self.places(collection, wanted)
+        self.places(collection, |key| scan.wants(key))
             .into_iter()
             .filter_map(|(key, place)| {
                 let record = match place {
                     Place::One(document, object) => {
                         let source = Source { rank: 0, object };
                         let views = [View::now(&document.doc)];
-                        read(&views, &key, vec![source], self.delete_rule(collection)).record
+                        let reader = self.reader(collection, &views);
+                        read(reader, &key, vec![source], self.delete_rule(collection)).record
                     }
                     Place::Several => self.get(collection, &key),
                 };
                 Some((key, record?))
             })
             .take(scan.limit.unwrap_or(usize::MAX))
+            .collect()
+    }
+
+    /// The keys that `scan` chooses, whose record may hold a conflict.
+    pub(crate) fn contested_keys(&self, collection: &str, scan: &Scan) -> Vec<String> {
+        self.places(collection, |key| scan.wants(key))
+            .into_iter()
+            .filter(|(key, place)| match place {
+                Place::One(document, object) => {
+                    let object = object.clone();
+                    let views = [View::now(&document.doc)];
+                    let merged = self
+                        .reader(collection, &views)
+                        .merge(&[Source { rank: 0, object }], 0);
+                    merged.contested || merged.marked
+                }
+                Place::Several => {
+                    let (_, views) = self.views(collection, key);
+                    self.find(collection, &views, key).contested
+                }
+            })
+            .map(|(key, _)| key)
             .collect()
     }
 
@@ -291,10 +323,30 @@ impl Database {
     }
 
     pub(crate) fn find(&self, collection: &str, views: &[View<'_>], key: &str) -> Found {
-        find(views, key, self.delete_rule(collection))
+        let rule = self.delete_rule(collection);
+        find(self.reader(collection, views), key, rule)
     }
 
-    fn delete_rule(&self, collection: &str) -> DeleteRule {
+    /// Reads a collection's records by its rules.
+    pub(crate) fn reader<'a>(&'a self, collection: &str, views: &'a [View<'a>]) -> Reader<'a> {
+        let policies = self.collections.get(collection).map(|c| &c.policies);
+        let rules = policies.filter(|policies| !policies.is_empty());
+        Reader {
+            views,
+            rules: rules.map(|policies| Rules {
+                policies,
+                resolvers: &self.resolvers,
+            }),
+        }
+    }
+
+    /// Registers a function for fields whose policy names it. Records that hold conflicts may show something else from now
+    /// on, without an event.
+    pub fn register(&mut self, name: impl Into<String>, version: u32, function: Resolver) {
+        self.resolvers.register(name, version, function);
+    }
+
+    pub(crate) fn delete_rule(&self, collection: &str) -> DeleteRule {
         self.collections
             .get(collection)
             .map(|collection| collection.delete)
@@ -340,7 +392,8 @@ impl Database {
             for name in self.root.doc.keys(bucket_object(bucket)) {
                 let views = [View::now(&self.root.doc)];
                 if crate::edit::check_collection(&name).is_ok()
-                    && let Some(record) = find(&views, &name, Default::default()).record
+                    && let Some(record) =
+                        find(Reader::plain(&views), &name, Default::default()).record
                 {
                     collections.insert(name, Collection::read(&record));
                 }
@@ -394,31 +447,33 @@ pub(crate) fn keys_in<'a>(
 }
 
 /// Reads `key` out of the documents that may hold it.
-pub(crate) fn find(views: &[View<'_>], key: &str, rule: DeleteRule) -> Found {
+pub(crate) fn find(reader: Reader<'_>, key: &str, rule: DeleteRule) -> Found {
     let bucket = bucket_object(Placement::of(key).bucket());
-    let buckets: Vec<Source> = (0..views.len())
+    let buckets: Vec<Source> = (0..reader.views.len())
         .map(|rank| Source {
             rank,
             object: bucket.clone(),
         })
         .collect();
-    read(views, key, maps_under(views, &buckets, key), rule)
+    read(reader, key, maps_under(reader.views, &buckets, key), rule)
 }
 
 /// The record that these maps are.
-fn read(views: &[View<'_>], key: &str, sources: Vec<Source>, rule: DeleteRule) -> Found {
+fn read(reader: Reader<'_>, key: &str, sources: Vec<Source>, rule: DeleteRule) -> Found {
     if sources.is_empty() {
         return Found {
             sources,
             record: None,
             marked: false,
+            contested: false,
         };
     }
-    let (record, marked) = merge(views, &sources, 0);
-    let deleted = marked && tombstone::is_deleted(views, &sources, key, rule);
+    let merged = reader.merge(&sources, 0);
+    let deleted = merged.marked && tombstone::is_deleted(reader.views, &sources, key, rule);
     Found {
         sources,
-        record: (!deleted).then_some(record),
-        marked,
+        contested: merged.contested || merged.marked,
+        marked: merged.marked,
+        record: (!deleted).then_some(merged.record),
     }
 }

@@ -50,11 +50,15 @@ pub struct Provenance {
 impl Provenance {
     /// Of a change; whatever else its message holds, there is at least its time.
     pub fn of(change: &Change) -> Self {
-        change
-            .message()
+        Self::read(change.message(), change.timestamp())
+    }
+
+    /// Of a change's message and its time in seconds.
+    pub(crate) fn read(message: Option<&str>, seconds: i64) -> Self {
+        message
             .and_then(|message| serde_json::from_str(message).ok())
             .unwrap_or_else(|| Self {
-                at: change.timestamp().saturating_mul(1000),
+                at: seconds.saturating_mul(1000),
                 ..Self::default()
             })
     }

@@ -17,8 +17,16 @@ pub enum Edit {
     /// Sets the field. A string set on a text is an edit of the text, an integer set on a counter an increment by the
     /// difference, a map set on a map replaces it field by field and a list set on a list changes what differs.
     Set(Value),
+    /// Sets the field whatever its policy says of the value: how the value of a max or min field is taken back. What its
+    /// writer has not seen still counts.
+    Reset(Value),
     /// Removes the field.
     Remove,
+    /// Adds elements to a set, which starts empty where there is none. One that is there already is added anew, so that it
+    /// outlives a removal elsewhere.
+    Add(Vec<Value>),
+    /// Removes elements from a set.
+    Discard(Vec<Value>),
     /// Adds to a counter, which starts at 0 where there is none.
     Increment(i64),
     /// Replaces `delete` characters of a text, from character `at`, with `insert`.
@@ -107,6 +115,24 @@ pub enum WriteError {
         /// What was asked of it.
         edit: &'static str,
     },
+    /// What was to be settled is not open, or not any more.
+    #[error(
+        "{key:?} has no open conflict of that kind in {field:?}; look again at what is open: someone may have settled it"
+    )]
+    NothingToSettle {
+        /// The record.
+        key: String,
+        /// The field, with dots; empty for the record itself.
+        field: String,
+    },
+    /// A record was to become something else.
+    #[error("the record {key:?} can only be settled with a record, not with a {found}")]
+    NotARecord {
+        /// The record.
+        key: String,
+        /// The kind of the value.
+        found: &'static str,
+    },
     /// A splice beyond the end.
     #[error(
         "field {field:?} has {length} elements or characters; {at} + {delete} is beyond its end"
@@ -189,12 +215,12 @@ pub(crate) fn check_patch(key: &str, patch: &Patch) -> Result<(), WriteError> {
         for (field, edit) in patch {
             bytes += field.len() + 4;
             bytes += match edit {
-                Edit::Set(value) => {
+                Edit::Set(value) | Edit::Reset(value) => {
                     check_value(field, value, depth)?;
                     weight(value)
                 }
                 Edit::Splice { insert, .. } => insert.len(),
-                Edit::SpliceList { insert, .. } => {
+                Edit::SpliceList { insert, .. } | Edit::Add(insert) | Edit::Discard(insert) => {
                     insert
                         .iter()
                         .try_for_each(|v| check_value(field, v, depth + 1))?;

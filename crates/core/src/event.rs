@@ -1,5 +1,6 @@
 //! What a subscriber is told.
 
+use crate::conflict::Conflict;
 use crate::document::Provenance;
 use crate::value::Record;
 use automerge::{ActorId, Change, ChangeHash};
@@ -13,12 +14,25 @@ use automerge::{ActorId, Change, ChangeHash};
 pub enum Event {
     /// A record was inserted, updated or deleted.
     Record(RecordEvent),
+    /// What lost in a record is not what it was: something met, or was settled.
+    Conflicts(ConflictEvent),
     /// The catalog's entry of a collection changed. A changed delete rule can show or hide records without an event of
     /// their own, so who keeps rows reads them again.
     Catalog {
         /// The collection.
         collection: String,
     },
+}
+
+/// What lost in a record, after a change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConflictEvent {
+    /// The collection.
+    pub collection: String,
+    /// The record's key.
+    pub key: String,
+    /// All that is open now; none if everything is settled.
+    pub open: Vec<Conflict>,
 }
 
 /// A record's change, whoever made it.

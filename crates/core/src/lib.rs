@@ -5,6 +5,7 @@
 
 pub mod bounds;
 pub mod catalog;
+mod conflict;
 pub mod database;
 mod document;
 mod edit;
@@ -15,8 +16,11 @@ pub mod json;
 mod names;
 pub mod plain;
 mod plan;
+pub mod policy;
 mod read;
 mod receive;
+mod sets;
+mod settle;
 mod tombstone;
 mod touched;
 pub mod typed;
@@ -24,12 +28,14 @@ pub mod value;
 mod write;
 
 pub use catalog::{CollectionSchema, DeleteRule, FieldType};
+pub use conflict::{Claim, ClaimId, Conflict, ConflictKind, Settlement};
 pub use database::{Database, Quarantined, Scan};
 pub use document::{DocumentError, Provenance};
 pub use edit::{Edit, MAX_KEY_BYTES, MAX_RECORD_BYTES, Patch, WriteContext, WriteError, check_put};
-pub use event::{Attribution, Event, Observe, RecordChange, RecordEvent};
+pub use event::{Attribution, ConflictEvent, Event, Observe, RecordChange, RecordEvent};
 pub use genesis::{FORMAT, Header};
 pub use id::{DatabaseId, DocumentId, Partition};
+pub use policy::Policy;
 pub use receive::Applied;
 pub use value::{Record, Value};
 pub use write::{LocalWrite, Operation, Write, Written};

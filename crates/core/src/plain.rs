@@ -1,6 +1,6 @@
 //! Reading plain automerge documents, which no Headwater peer made, as records.
 
-use crate::read::{Candidate, Cell, Source, View, candidates, merge};
+use crate::read::{Candidate, Cell, Reader, Source, View, candidates};
 use crate::value::{Record, Value};
 use automerge::{Automerge, ROOT};
 
@@ -59,5 +59,7 @@ fn list_records(views: &[View<'_>; 1], list: &Source, key: Option<&str>) -> Vec<
 }
 
 fn record(views: &[View<'_>; 1], object: automerge::ObjId) -> Record {
-    merge(views, &[Source { rank: 0, object }], 0).0
+    Reader::plain(views)
+        .merge(&[Source { rank: 0, object }], 0)
+        .record
 }

@@ -5,8 +5,9 @@
 
 use crate::edit::{Edit, Patch, WriteError};
 use crate::names;
+use crate::policy::{Policy, distinct, exceeds};
 use crate::read::{
-    Candidate, Cell, Counter, Source, View, candidates, counter, fields, maps_among,
+    Candidate, Cell, Counter, Reader, Source, candidates, counter, fields, maps_among,
 };
 use crate::value::{Record, Value};
 use automerge::transaction::{Transactable, Transaction};
@@ -58,17 +59,17 @@ impl Step {
 
 /// The operations of one write to one record, by the rank of their document.
 pub(crate) struct Plan<'a> {
-    views: &'a [View<'a>],
-    actor: &'a ActorId,
+    pub(crate) reader: Reader<'a>,
+    pub(crate) actor: &'a ActorId,
     /// Fields of the record that is to be created in the highest-ranking document, if it has none of this key yet.
-    created: BTreeMap<String, hydrate::Value>,
+    pub(crate) created: BTreeMap<String, hydrate::Value>,
     pub steps: Vec<(usize, Step)>,
 }
 
 impl<'a> Plan<'a> {
-    pub fn new(views: &'a [View<'a>], actor: &'a ActorId) -> Self {
+    pub fn new(reader: Reader<'a>, actor: &'a ActorId) -> Self {
         Self {
-            views,
+            reader,
             actor,
             created: BTreeMap::new(),
             steps: Vec::new(),
@@ -77,7 +78,7 @@ impl<'a> Plan<'a> {
 
     /// Makes the record of `sources` equal to `record`.
     pub fn replace(&mut self, sources: &[Source], record: &Record) -> Result<(), WriteError> {
-        let fields = fields(self.views, sources);
+        let fields = fields(self.reader.views, sources);
         for stored in fields.keys() {
             if names::shown(stored).is_some_and(|name| !record.contains_key(name)) {
                 self.remove(sources, stored);
@@ -93,11 +94,11 @@ impl<'a> Plan<'a> {
     /// Writes a record anew over a deleted one: every field is written, also one that looks the same.
     pub fn recreate(&mut self, sources: &[Source], record: &Record) {
         // Removing first also makes a new op of a value that is the same: automerge leaves out a put that changes nothing.
-        for stored in fields(self.views, sources).into_keys() {
+        for stored in fields(self.reader.views, sources).into_keys() {
             self.remove(sources, &stored);
         }
         for (name, value) in record {
-            self.write_anew(sources, &names::stored(name), value);
+            self.write_anew(sources, name, value);
         }
     }
 
@@ -106,9 +107,10 @@ impl<'a> Plan<'a> {
         for (name, edit) in patch {
             match edit {
                 Edit::Set(value) => {
-                    let found = candidates(self.views, sources, &names::stored(name));
+                    let found = candidates(self.reader.views, sources, &names::stored(name));
                     self.set(sources, name, &found, value)?;
                 }
+                Edit::Reset(value) => self.write_anew(sources, name, value),
                 Edit::Remove => self.remove(sources, &names::stored(name)),
                 edit => self.edit_within(sources, name, edit)?,
             }
@@ -138,13 +140,14 @@ impl<'a> Plan<'a> {
         (!self.created.is_empty()).then(|| map_value(std::mem::take(&mut self.created)))
     }
 
-    fn step(&mut self, source: &Source, step: impl FnOnce(ObjId) -> Step) {
+    pub(crate) fn step(&mut self, source: &Source, step: impl FnOnce(ObjId) -> Step) {
         self.steps.push((source.rank, step(source.object.clone())));
     }
 
-    fn remove(&mut self, sources: &[Source], stored: &str) {
+    pub(crate) fn remove(&mut self, sources: &[Source], stored: &str) {
         for source in sources {
             let stands = self
+                .reader
                 .views
                 .get(source.rank)
                 .is_some_and(|view| !view.all(&source.object, stored).is_empty());
@@ -155,9 +158,17 @@ impl<'a> Plan<'a> {
     }
 
     /// Puts `value` into the winning map and removes the name from the others.
-    fn write_anew(&mut self, sources: &[Source], stored: &str, value: &Value) {
-        let value = to_hydrate(value, self.actor);
-        let top = self.views.len().saturating_sub(1);
+    pub(crate) fn write_anew(&mut self, sources: &[Source], name: &str, value: &Value) {
+        let value = match (self.policy(name), value) {
+            (Some(Policy::Union), Value::List(items)) => self.new_set(items),
+            _ => to_hydrate(value, self.actor),
+        };
+        self.put_anew(sources, name, value);
+    }
+
+    pub(crate) fn put_anew(&mut self, sources: &[Source], name: &str, value: hydrate::Value) {
+        let stored = &*names::stored(name);
+        let top = self.reader.views.len().saturating_sub(1);
         match sources.split_last() {
             Some((target, others)) if target.rank == top => {
                 self.step(target, |object| Step::Put(object, stored.to_owned(), value));
@@ -178,11 +189,16 @@ impl<'a> Plan<'a> {
         found: &[Candidate],
         value: &Value,
     ) -> Result<(), WriteError> {
-        let stored = names::stored(name);
         let Some(winner) = found.last() else {
-            self.write_anew(sources, &stored, value);
+            self.write_anew(sources, name, value);
             return Ok(());
         };
+        if let Some(policy) = self.policy(name)
+            && policy.is_register()
+        {
+            self.set_register(sources, name, found, value, policy);
+            return Ok(());
+        }
         match (&winner.cell, value) {
             (Cell::Text, Value::String(text) | Value::Text(text)) => {
                 if self.text(winner) != *text {
@@ -191,32 +207,59 @@ impl<'a> Plan<'a> {
                     });
                 }
             }
-            (Cell::List, Value::List(items)) => self.replace_list(winner, items),
+            (Cell::Map, Value::List(items)) if self.is_set(found) => self.replace_set(found, items),
+            (Cell::List, Value::List(items)) if self.policy(name) != Some(&Policy::Union) => {
+                self.replace_list(winner, items);
+            }
             (Cell::Map, Value::Int(n) | Value::Counter(n)) => {
-                match counter(self.views, &maps_among(found)) {
+                match counter(self.reader.views, &maps_among(found)) {
                     Some(counter) => {
                         let by = n.checked_sub(counter.value).ok_or_else(|| overflow(name))?;
                         self.increment(&counter, by, name)?;
                     }
-                    None => self.write_anew(sources, &stored, value),
+                    None => self.write_anew(sources, name, value),
                 }
             }
-            (Cell::Map, Value::Map(map)) => {
+            (Cell::Map, Value::Map(map)) if !self.is_set(found) => {
                 let maps = maps_among(found);
-                match counter(self.views, &maps) {
+                match counter(self.reader.views, &maps) {
                     None => self.replace_nested(&maps, map)?,
-                    Some(_) => self.write_anew(sources, &stored, value),
+                    Some(_) => self.write_anew(sources, name, value),
                 }
             }
             (Cell::Scalar(Value::Counter(old)), Value::Int(n) | Value::Counter(n)) => {
                 let by = n.checked_sub(*old).ok_or_else(|| overflow(name))?;
-                self.increment_plain(sources, &stored, winner, by);
+                self.increment_plain(sources, name, winner, by);
             }
             // The same value again is no edit, unless it settles a conflict.
             (Cell::Scalar(_), value) if found.iter().all(|one| one.is(value)) => {}
-            _ => self.write_anew(sources, &stored, value),
+            _ => self.write_anew(sources, name, value),
         }
         Ok(())
+    }
+
+    fn policy(&self, name: &str) -> Option<&'a Policy> {
+        self.reader.policy(name).map(|(policy, _)| policy)
+    }
+
+    /// Sets a field whose policy chooses between whole values.
+    fn set_register(
+        &mut self,
+        sources: &[Source],
+        name: &str,
+        found: &[Candidate],
+        value: &Value,
+        policy: &Policy,
+    ) {
+        let shown = self.reader.field(name, found, 0, &mut false);
+        let new = match policy {
+            Policy::KeepAll => &Value::List(distinct(vec![value.clone()])),
+            _ => value,
+        };
+        // What the policy makes of several is not written back as one.
+        if shown.is_none_or(|shown| exceeds(policy, new, &shown)) {
+            self.write_anew(sources, name, value);
+        }
     }
 
     /// As [`Self::replace`], in a nested map: a field that is new goes into the winning one of `maps`.
@@ -228,13 +271,13 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn nested(&self) -> Plan<'a> {
-        Plan::new(self.views, self.actor)
+    pub(crate) fn nested(&self) -> Plan<'a> {
+        Plan::new(self.reader.nested(), self.actor)
     }
 
     /// Takes over a nested map's plan. What it would have created in a record of a higher rank belongs into the winning
     /// nested map, wherever that is.
-    fn adopt(
+    pub(crate) fn adopt(
         &mut self,
         maps: &[Source],
         created: BTreeMap<String, hydrate::Value>,
@@ -257,10 +300,11 @@ impl<'a> Plan<'a> {
     }
 
     /// Adds to a counter that automerge's own means put under `stored`.
-    fn increment_plain(&mut self, sources: &[Source], stored: &str, winner: &Candidate, by: i64) {
+    fn increment_plain(&mut self, sources: &[Source], name: &str, winner: &Candidate, by: i64) {
+        let stored = &*names::stored(name);
         let parent = sources.iter().find(|source| {
             source.rank == winner.source.rank
-                && self.views.get(source.rank).is_some_and(|view| {
+                && self.reader.views.get(source.rank).is_some_and(|view| {
                     let all = view.all(&source.object, stored);
                     all.iter().any(|(id, _)| *id == winner.source.object)
                 })
@@ -273,7 +317,7 @@ impl<'a> Plan<'a> {
 
     /// Keeps the elements that are equal at the beginning and at the end, and replaces those between.
     fn replace_list(&mut self, list: &Candidate, items: &[Value]) {
-        let Some(view) = self.views.get(list.source.rank) else {
+        let Some(view) = self.reader.views.get(list.source.rank) else {
             return;
         };
         let old = view.items(&list.source.object);
@@ -284,7 +328,7 @@ impl<'a> Plan<'a> {
                 object: object.clone(),
             };
             let cell = cell.clone();
-            crate::read::value_of(self.views, &[Candidate { source, cell }]).as_ref() == Some(value)
+            self.reader.each(&[Candidate { source, cell }], 0).first() == Some(value)
         };
         let prefix = old
             .iter()
@@ -316,27 +360,30 @@ impl<'a> Plan<'a> {
         name: &str,
         edit: &Edit,
     ) -> Result<(), WriteError> {
-        let stored = names::stored(name);
-        let found = candidates(self.views, sources, &stored);
+        let found = candidates(self.reader.views, sources, &names::stored(name));
+        if let Edit::Add(items) | Edit::Discard(items) = edit {
+            let add = matches!(edit, Edit::Add(_));
+            return self.edit_set(sources, name, &found, add, items);
+        }
         let Some(winner) = found.last() else {
             let value = edit_of_nothing(name, edit)?;
-            self.write_anew(sources, &stored, &value);
+            self.write_anew(sources, name, &value);
             return Ok(());
         };
         match (edit, &winner.cell) {
             (Edit::Increment(by), Cell::Scalar(Value::Counter(n))) => {
                 n.checked_add(*by).ok_or_else(|| overflow(name))?;
-                self.increment_plain(sources, &stored, winner, *by);
+                self.increment_plain(sources, name, winner, *by);
             }
             (Edit::Increment(by), Cell::Map) => {
-                let Some(counter) = counter(self.views, &maps_among(&found)) else {
+                let Some(counter) = counter(self.reader.views, &maps_among(&found)) else {
                     return Err(wrong_kind(name, winner, edit));
                 };
                 self.increment(&counter, *by, name)?;
             }
             (Edit::Merge(patch), Cell::Map) => {
                 let maps = maps_among(&found);
-                if counter(self.views, &maps).is_some() {
+                if counter(self.reader.views, &maps).is_some() || self.is_set(&found) {
                     return Err(wrong_kind(name, winner, edit));
                 }
                 let mut nested = self.nested();
@@ -353,6 +400,7 @@ impl<'a> Plan<'a> {
             }
             (Edit::SpliceList { at, delete, insert }, Cell::List) => {
                 let length = self
+                    .reader
                     .views
                     .get(winner.source.rank)
                     .map_or(0, |view| view.items(&winner.source.object).len());
@@ -368,7 +416,8 @@ impl<'a> Plan<'a> {
     }
 
     fn text(&self, candidate: &Candidate) -> String {
-        self.views
+        self.reader
+            .views
             .get(candidate.source.rank)
             .map(|view| view.text(&candidate.source.object))
             .unwrap_or_default()
@@ -397,7 +446,9 @@ fn edit_of_nothing(name: &str, edit: &Edit) -> Result<Value, WriteError> {
             }
             Value::Map(map)
         }
-        Edit::Remove => Value::Null,
+        // What is in a set that is not there yet is decided elsewhere.
+        Edit::Reset(value) => value.clone(),
+        Edit::Remove | Edit::Add(_) | Edit::Discard(_) => Value::Null,
     })
 }
 
@@ -419,7 +470,7 @@ fn overflow(field: &str) -> WriteError {
     }
 }
 
-fn wrong_kind(field: &str, winner: &Candidate, edit: &Edit) -> WriteError {
+pub(crate) fn wrong_kind(field: &str, winner: &Candidate, edit: &Edit) -> WriteError {
     WriteError::WrongKind {
         field: field.to_owned(),
         found: match &winner.cell {
@@ -433,12 +484,13 @@ fn wrong_kind(field: &str, winner: &Candidate, edit: &Edit) -> WriteError {
             Edit::Splice { .. } => "be edited as a text",
             Edit::SpliceList { .. } => "be edited as a list",
             Edit::Merge(_) => "be edited as a map",
-            Edit::Set(_) | Edit::Remove => "be edited",
+            Edit::Add(_) | Edit::Discard(_) => "be edited as a set",
+            Edit::Set(_) | Edit::Reset(_) | Edit::Remove => "be edited",
         },
     }
 }
 
-fn map_value(fields: BTreeMap<String, hydrate::Value>) -> hydrate::Value {
+pub(crate) fn map_value(fields: BTreeMap<String, hydrate::Value>) -> hydrate::Value {
     let fields: HashMap<String, hydrate::Value> = fields.into_iter().collect();
     hydrate::Value::Map(fields.into())
 }
@@ -453,7 +505,7 @@ pub(crate) fn record_to_hydrate(record: &Record, actor: &ActorId) -> hydrate::Va
     )
 }
 
-fn to_hydrate(value: &Value, actor: &ActorId) -> hydrate::Value {
+pub(crate) fn to_hydrate(value: &Value, actor: &ActorId) -> hydrate::Value {
     use automerge::TextEncoding;
     match value {
         Value::Null => hydrate::Value::Scalar(ScalarValue::Null),

@@ -6,6 +6,7 @@
 //! pick a winner. The result depends on nothing but the documents' heads.
 
 use crate::names;
+use crate::policy::{Policy, Resolvers, Rules, resolve};
 use crate::value::{MAX_DEPTH, Record, Value};
 use automerge::{
     Automerge, ChangeHash, ObjId, ObjType, ReadDoc as _, ScalarValueRef as ScalarRef, ValueRef,
@@ -75,6 +76,15 @@ impl<'a> View<'a> {
                 name: item.key.into_owned(),
             })
             .collect()
+    }
+
+    /// The least name in a map.
+    pub fn first_name(&self, object: &ObjId) -> Option<String> {
+        let mut range = match self.at {
+            None => self.doc.map_range(object, ..),
+            Some(heads) => self.doc.map_range_at(object, .., heads),
+        };
+        range.next().map(|item| item.key.into_owned())
     }
 
     /// Everything that stands under `name`, in the order of op ids.
@@ -214,50 +224,149 @@ pub(crate) fn fields(views: &[View<'_>], sources: &[Source]) -> BTreeMap<String,
     fields
 }
 
-/// The fields of maps that are one record or one nested map, and whether one of them carries a delete marker.
-pub(crate) fn merge(views: &[View<'_>], sources: &[Source], depth: usize) -> (Record, bool) {
-    let mut record = Record::new();
-    let mut marked = false;
-    for (stored, candidates) in fields(views, sources) {
-        marked |= stored == names::DELETED;
-        if let Some(name) = names::shown(&stored)
-            && let Some(value) = winner(views, &candidates, depth)
-        {
-            record.insert(name.to_owned(), value);
-        }
-    }
-    (record, marked)
+/// What maps that are one record show.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    pub record: Record,
+    /// Whether one of them carries a delete marker.
+    pub marked: bool,
+    /// Whether a field holds several values, at any depth.
+    pub contested: bool,
 }
 
-/// The value that these candidates show: the last one's, nested maps merged.
-fn winner(views: &[View<'_>], candidates: &[Candidate], depth: usize) -> Option<Value> {
-    let last = candidates.last()?;
-    let view = views.get(last.source.rank)?;
-    // What is nested deeper than anyone may write it is not followed: a peer must not exhaust our stack.
-    let too_deep = depth >= MAX_DEPTH;
-    Some(match &last.cell {
-        Cell::Scalar(value) => value.clone(),
-        Cell::Text => Value::Text(view.text(&last.source.object)),
-        Cell::List if too_deep => Value::Null,
-        Cell::List => Value::List(
-            view.items(&last.source.object)
-                .into_iter()
-                .filter_map(|(object, cell)| {
-                    let rank = last.source.rank;
-                    let source = Source { rank, object };
-                    winner(views, &[Candidate { source, cell }], depth + 1)
-                })
-                .collect(),
-        ),
-        Cell::Map => {
-            let maps = maps_among(candidates);
-            match counter(views, &maps) {
-                Some(counter) => Value::Counter(counter.value),
-                None if too_deep => Value::Null,
-                None => Value::Map(merge(views, &maps, depth + 1).0),
+/// Reads records under a collection's rules.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub views: &'a [View<'a>],
+    /// What is declared of the fields; nested fields have no rules.
+    pub rules: Option<Rules<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    /// One for what no rules apply to.
+    pub fn plain(views: &'a [View<'a>]) -> Self {
+        Self { views, rules: None }
+    }
+
+    /// Without the rules: for what is nested in a field.
+    pub fn nested(self) -> Self {
+        Self::plain(self.views)
+    }
+
+    /// The declared policy of a field, with the resolvers.
+    pub fn policy(&self, name: &str) -> Option<(&'a Policy, &'a Resolvers)> {
+        let rules = self.rules?;
+        Some((rules.policies.get(name)?, rules.resolvers))
+    }
+
+    /// The fields of maps that are one record or one nested map.
+    pub fn merge(self, sources: &[Source], depth: usize) -> Merged {
+        let mut merged = Merged::default();
+        for (stored, candidates) in fields(self.views, sources) {
+            merged.marked |= stored == names::DELETED;
+            if let Some(name) = names::shown(&stored)
+                && let Some(value) = self.field(name, &candidates, depth, &mut merged.contested)
+            {
+                merged.record.insert(name.to_owned(), value);
             }
         }
-    })
+        merged
+    }
+
+    /// The value that these candidates of a field show.
+    pub fn field(
+        self,
+        name: &str,
+        candidates: &[Candidate],
+        depth: usize,
+        contested: &mut bool,
+    ) -> Option<Value> {
+        *contested |= candidates.len() > 1;
+        match self.policy(name) {
+            Some((policy, resolvers)) if decides(policy, candidates) => {
+                let values = self.each(candidates, depth);
+                resolve(policy, resolvers, values).map(|resolved| resolved.value)
+            }
+            _ => self.nested().winner(candidates, depth, contested),
+        }
+    }
+
+    /// What each candidate would show if it stood alone.
+    pub fn each(self, candidates: &[Candidate], depth: usize) -> Vec<Value> {
+        let alone = |one| {
+            self.nested()
+                .winner(std::slice::from_ref(one), depth, &mut false)
+        };
+        candidates.iter().filter_map(alone).collect()
+    }
+
+    /// The value that the last writer's candidate shows, nested maps merged.
+    fn winner(self, candidates: &[Candidate], depth: usize, contested: &mut bool) -> Option<Value> {
+        let last = candidates.last()?;
+        let view = self.views.get(last.source.rank)?;
+        // What is nested deeper than anyone may write it is not followed: a peer must not exhaust our stack.
+        let too_deep = depth >= MAX_DEPTH;
+        Some(match &last.cell {
+            Cell::Scalar(value) => value.clone(),
+            Cell::Text => Value::Text(view.text(&last.source.object)),
+            Cell::List if too_deep => Value::Null,
+            Cell::List => Value::List(
+                view.items(&last.source.object)
+                    .into_iter()
+                    .filter_map(|(object, cell)| {
+                        let rank = last.source.rank;
+                        let source = Source { rank, object };
+                        self.winner(&[Candidate { source, cell }], depth + 1, contested)
+                    })
+                    .collect(),
+            ),
+            Cell::Map => {
+                let maps = maps_among(candidates);
+                if let Some(counter) = counter(self.views, &maps) {
+                    Value::Counter(counter.value)
+                } else if too_deep {
+                    Value::Null
+                } else if is_set(self.views, &maps) {
+                    Value::List(set(self, &maps, depth).into_values().collect())
+                } else {
+                    let merged = self.merge(&maps, depth + 1);
+                    *contested |= merged.contested;
+                    Value::Map(merged.record)
+                }
+            }
+        })
+    }
+}
+
+/// Whether a policy has a say in what these candidates show: sets merge by themselves, and of one value most make nothing
+/// else.
+fn decides(policy: &Policy, candidates: &[Candidate]) -> bool {
+    match policy {
+        Policy::LastWriter | Policy::Union => false,
+        Policy::KeepAll => true,
+        Policy::Max | Policy::Min | Policy::Custom { .. } | Policy::Other(_) => {
+            candidates.len() > 1
+        }
+    }
+}
+
+/// Whether the map that wins among `maps` is a set.
+pub(crate) fn is_set(views: &[View<'_>], maps: &[Source]) -> bool {
+    let first = |map: &Source| views.get(map.rank)?.first_name(&map.object);
+    maps.last().and_then(first).as_deref() == Some(names::SET)
+}
+
+/// The elements of maps that are a set, by their canonical JSON, which they are shown in the order of.
+pub(crate) fn set(reader: Reader<'_>, maps: &[Source], depth: usize) -> BTreeMap<String, Value> {
+    let mut items = BTreeMap::new();
+    for (stored, candidates) in fields(reader.views, maps) {
+        if stored.starts_with(names::ITEM)
+            && let Some(value) = reader.nested().winner(&candidates, depth + 1, &mut false)
+        {
+            items.insert(crate::json::value_to_json(&value), value);
+        }
+    }
+    items
 }
 
 /// The map objects among candidates.
@@ -305,9 +414,4 @@ pub(crate) fn counter(views: &[View<'_>], maps: &[Source]) -> Option<Counter> {
     let add = |sum: i64, (_, _, value): &(Source, String, i64)| sum.wrapping_add(*value);
     let value = entries.iter().fold(0, add);
     (!entries.is_empty()).then_some(Counter { value, entries })
-}
-
-/// The value that `candidates` show.
-pub(crate) fn value_of(views: &[View<'_>], candidates: &[Candidate]) -> Option<Value> {
-    winner(views, candidates, 0)
 }

@@ -1,14 +1,14 @@
 //! Taking in what peers send.
 
+use crate::conflict::Look;
 use crate::database::{Database, LARGE_BATCH, keys_in};
 use crate::document::{DocumentError, Parsed, parse};
-use crate::event::{Attribution, Event, Observe, RecordEvent};
+use crate::event::{Attribution, ConflictEvent, Event, Observe, RecordEvent};
 use crate::genesis::{Header, is_first};
 use crate::id::{BUCKETS, DocumentId, Partition};
 use crate::touched::touched;
-use crate::value::Record;
 use automerge::{Automerge, Change, ChangeHash, ReadDoc as _};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What came in with changes from outside.
 #[derive(Debug, Default)]
@@ -127,28 +127,31 @@ impl Database {
         let waiting = !target.doc.get_missing_deps(&[]).is_empty();
         let heads = if waiting { target.heads() } else { Vec::new() };
         let keys = touched(&target.doc, &group);
-        let before: BTreeMap<String, Option<Record>> = keys
+        let before: BTreeMap<String, Look> = keys
             .keys()
-            .map(|key| (key.clone(), self.get(&partition.collection, key)))
+            .map(|key| (key.clone(), self.look(&partition.collection, key)))
             .collect();
         let attributions: Vec<Attribution> = group.iter().map(Attribution::of).collect();
         let changes = match self.document_mut(document) {
             Some(target) => target.apply(group)?,
             None => Vec::new(),
         };
-        for (key, before) in &before {
-            let by = keys.get(key).and_then(|index| attributions.get(*index));
-            self.record_event(
+        let told: BTreeSet<String> = before.keys().cloned().collect();
+        for (key, before) in before {
+            let by = keys.get(&key).and_then(|index| attributions.get(*index));
+            let events = &mut applied.events;
+            self.tell(
                 &partition.collection,
-                key,
-                before.clone(),
+                &key,
+                before,
                 by.cloned(),
-                &mut applied.events,
+                false,
+                events,
             );
         }
         if waiting {
             let events = &mut applied.events;
-            self.released_events(document, &partition, &heads, &changes, &before, events);
+            self.released_events(document, &partition, &heads, &changes, &told, events);
         }
         applied.changes.extend(changes);
         Ok(())
@@ -162,38 +165,47 @@ impl Database {
         partition: &Partition,
         heads: &[ChangeHash],
         changes: &[Change],
-        told: &BTreeMap<String, Option<Record>>,
+        told: &BTreeSet<String>,
         events: &mut Vec<Event>,
     ) {
         let Some(target) = self.stored(&document) else {
             return;
         };
         for (key, index) in touched(&target.doc, changes) {
-            if !told.contains_key(&key) {
-                let before = self.get_at(document, &partition.collection, &key, heads);
+            if !told.contains(&key) {
+                let before = self.look_at(document, &partition.collection, &key, heads);
                 let by = changes.get(index).map(Attribution::of);
-                self.record_event(&partition.collection, &key, before, by, events);
+                self.tell(&partition.collection, &key, before, by, false, events);
             }
         }
     }
 
-    fn record_event(
+    /// Tells what a change did to a record.
+    pub(crate) fn tell(
         &self,
         collection: &str,
         key: &str,
-        before: Option<Record>,
+        before: Look,
         by: Option<Attribution>,
+        local: bool,
         events: &mut Vec<Event>,
     ) {
-        let after = self.get(collection, key);
-        if before != after {
+        let after = self.look(collection, key);
+        if before.record != after.record {
             events.push(Event::Record(RecordEvent {
                 collection: collection.to_owned(),
                 key: key.to_owned(),
-                before,
-                after,
+                before: before.record,
+                after: after.record,
                 by,
-                local: false,
+                local,
+            }));
+        }
+        if before.conflicts != after.conflicts {
+            events.push(Event::Conflicts(ConflictEvent {
+                collection: collection.to_owned(),
+                key: key.to_owned(),
+                open: after.conflicts,
             }));
         }
     }
@@ -221,12 +233,12 @@ impl Database {
             for key in keys_in(partition, target, bucket) {
                 // A document of another partition count may have the record already.
                 let before = if alone {
-                    None
+                    Look::default()
                 } else {
-                    self.get_at(document, &partition.collection, &key, &at)
+                    self.look_at(document, &partition.collection, &key, &at)
                 };
                 let events = &mut applied.events;
-                self.record_event(&partition.collection, &key, before, None, events);
+                self.tell(&partition.collection, &key, before, None, false, events);
             }
         }
     }
@@ -293,21 +305,24 @@ impl Database {
         }
     }
 
-    /// A record as it was when `document` was at `heads`.
-    fn get_at(
+    /// A record as it was when `document` was at `heads`; what had lost in it then is not worked out.
+    fn look_at(
         &self,
         document: DocumentId,
         collection: &str,
         key: &str,
         heads: &[ChangeHash],
-    ) -> Option<Record> {
+    ) -> Look {
         let (partitions, mut views) = self.views(collection, key);
         for (partition, view) in partitions.iter().zip(&mut views) {
             if self.placed.get(&document) == Some(*partition) {
                 view.at = Some(heads);
             }
         }
-        self.find(collection, &views, key).record
+        Look {
+            record: self.find(collection, &views, key).record,
+            conflicts: Vec::new(),
+        }
     }
 
     fn heads_of(&self, document: DocumentId) -> Vec<ChangeHash> {

@@ -19,10 +19,15 @@ pub(crate) fn is_deleted(
 ) -> bool {
     match rule {
         DeleteRule::DeleteWins => true,
-        DeleteRule::EditWins => (0..views.len())
-            .filter(|rank| sources.iter().any(|source| source.rank == *rank))
-            .all(|rank| unedited_since_delete(&views[rank], rank, sources, key)),
+        DeleteRule::EditWins => !edited_since_delete(views, sources, key),
     }
+}
+
+/// Whether anything in the record is newer than what its deleters had seen.
+pub(crate) fn edited_since_delete(views: &[View<'_>], sources: &[Source], key: &str) -> bool {
+    !(0..views.len())
+        .filter(|rank| sources.iter().any(|source| source.rank == *rank))
+        .all(|rank| unedited_since_delete(&views[rank], rank, sources, key))
 }
 
 /// Whether nothing in this document's part of the record is newer than what its deleters had seen.

@@ -1,15 +1,17 @@
 //! Local writes.
 
 use crate::catalog::{Collection, CollectionSchema, DEFAULT_PARTITIONS, MAX_PARTITIONS};
-use crate::database::{Database, Found};
+use crate::conflict::{Look, Settlement};
+use crate::database::Database;
 use crate::edit::{
     Edit, Patch, WriteContext, WriteError, check_collection, check_key, check_patch, check_record,
 };
-use crate::event::{Attribution, Event, Observe, RecordEvent};
+use crate::event::{Attribution, Event, Observe};
 use crate::genesis::bucket_object;
 use crate::id::{DocumentId, Partition, Placement};
 use crate::plan::{Plan, Step, record_to_hydrate};
-use crate::read::View;
+use crate::read::{Reader, View};
+use crate::settle::Contested;
 use crate::value::{Record, Value};
 use automerge::{AutomergeError, Change};
 use std::collections::BTreeMap;
@@ -36,6 +38,8 @@ pub enum Operation {
     Patch(String, Patch),
     /// Deletes a record that is there.
     Delete(String),
+    /// Settles what lost in a record, or in one of its fields: a path from the record inwards, empty for what met a delete.
+    Settle(String, Vec<String>, Settlement),
     /// Declares the collection, adding to what was declared before.
     Declare(CollectionSchema),
 }
@@ -76,7 +80,7 @@ pub struct LocalWrite {
 /// A record that is being written: what it was, and how it is to change.
 struct Pending {
     key: String,
-    before: Option<Record>,
+    before: Look,
 }
 
 /// The operations of a write, by partition.
@@ -133,6 +137,10 @@ impl Database {
                 plan_one(key, Action::Patch(&patch))?;
             }
             Operation::Delete(key) => plan_one(key, Action::Delete)?,
+            Operation::Settle(key, path, how) => {
+                let how = self.fit_settlement(collection, key, path, how)?;
+                plan_one(key, Action::Settle(path, &how))?;
+            }
             Operation::Declare(_) => {}
         }
         Ok((pending, steps))
@@ -145,7 +153,7 @@ impl Database {
         key: &str,
         action: Action<'_>,
         steps: &mut Steps,
-    ) -> Result<(Option<Record>, bool), WriteError> {
+    ) -> Result<(Look, bool), WriteError> {
         let home = self.home(collection, key);
         let (mut partitions, mut views) = self.views(collection, key);
         let empty;
@@ -156,8 +164,15 @@ impl Database {
             views.push(View::now(&empty));
         }
         let found = self.find(collection, &views, key);
-        let mut plan = Plan::new(&views, &self.actor);
-        let creates = action.plan(&mut plan, &found, collection, key)?;
+        let reader = self.reader(collection, &views);
+        let mut plan = Plan::new(reader, &self.actor);
+        let counts: Vec<u32> = partitions.iter().map(|partition| partition.count).collect();
+        let contested = Contested {
+            key,
+            found: &found,
+            counts: &counts,
+        };
+        let creates = action.plan(&mut plan, &contested, collection)?;
         let created = plan
             .take_created()
             .or_else(|| creates.then(|| record_to_hydrate(&Record::new(), &self.actor)));
@@ -173,7 +188,9 @@ impl Database {
                 steps.entry((*partition).clone()).or_default().push(step);
             }
         }
-        Ok((found.record, changed))
+        let conflicts = self.ledger(collection, key, &found, &views, &counts);
+        let record = found.record;
+        Ok((Look { record, conflicts }, changed))
     }
 
     fn carry_out(
@@ -192,7 +209,7 @@ impl Database {
             by = change.as_ref().map(Attribution::of).or(by);
         }
         for Pending { key, before } in pending {
-            match (&write.operation, &before) {
+            match (&write.operation, &before.record) {
                 (Operation::Delete(_), _) => local.written.deleted += 1,
                 (_, None) => local.written.inserted += 1,
                 (_, Some(_)) => local.written.updated += 1,
@@ -200,17 +217,8 @@ impl Database {
             if self.observe == Observe::Nothing {
                 continue;
             }
-            let after = self.get(&write.collection, &key);
-            if before != after {
-                local.events.push(Event::Record(RecordEvent {
-                    collection: write.collection.clone(),
-                    key,
-                    before,
-                    after,
-                    by: by.clone(),
-                    local: true,
-                }));
-            }
+            let events = &mut local.events;
+            self.tell(&write.collection, &key, before, by.clone(), true, events);
         }
         Ok(())
     }
@@ -271,8 +279,8 @@ impl Database {
         let name = &write.collection;
         let declaration = Collection::declaration(&schema);
         let views = [View::now(&self.root.doc)];
-        let found = crate::database::find(&views, name, Default::default());
-        let mut plan = Plan::new(&views, &self.actor);
+        let found = crate::database::find(Reader::plain(&views), name, Default::default());
+        let mut plan = Plan::new(Reader::plain(&views), &self.actor);
         plan.patch(&found.sources, &as_patch(declaration))?;
         let bucket = bucket_object(Placement::of(name).bucket());
         let created = plan
@@ -296,6 +304,33 @@ impl Database {
             .collect()
     }
 
+    fn fit_settlement(
+        &self,
+        collection: &str,
+        key: &str,
+        path: &[String],
+        how: &Settlement,
+    ) -> Result<Settlement, WriteError> {
+        let Settlement::Write(value) = how else {
+            return Ok(how.clone());
+        };
+        Ok(Settlement::Write(match (path, value) {
+            ([], Value::Map(record)) => {
+                check_record(key, record)?;
+                Value::Map(self.fit_record(collection, record)?)
+            }
+            ([], other) => other.clone(),
+            (path, value) => {
+                let name = path.join(".");
+                check_record(key, &Record::from([(name, value.clone())]))?;
+                match path {
+                    [name] => self.fit_value(collection, name, value.clone())?,
+                    _ => value.clone(),
+                }
+            }
+        }))
+    }
+
     fn fit_patch(&self, collection: &str, patch: &Patch) -> Result<Patch, WriteError> {
         patch
             .iter()
@@ -303,6 +338,9 @@ impl Database {
                 let edit = match edit {
                     Edit::Set(value) => {
                         Edit::Set(self.fit_value(collection, name, value.clone())?)
+                    }
+                    Edit::Reset(value) => {
+                        Edit::Reset(self.fit_value(collection, name, value.clone())?)
                     }
                     edit => edit.clone(),
                 };
@@ -335,6 +373,7 @@ enum Action<'a> {
     Put(&'a Record),
     Patch(&'a Patch),
     Delete,
+    Settle(&'a [String], &'a Settlement),
 }
 
 impl Action<'_> {
@@ -342,12 +381,12 @@ impl Action<'_> {
     fn plan(
         self,
         plan: &mut Plan<'_>,
-        found: &Found,
+        contested: &Contested<'_>,
         collection: &str,
-        key: &str,
     ) -> Result<bool, WriteError> {
+        let (key, found) = (contested.key, contested.found);
         let sources = &found.sources;
-        if found.record.is_none() && !matches!(self, Self::Put(_)) {
+        if found.record.is_none() && !matches!(self, Self::Put(_) | Self::Settle(..)) {
             return Err(WriteError::NotFound {
                 collection: collection.to_owned(),
                 key: key.to_owned(),
@@ -363,6 +402,10 @@ impl Action<'_> {
             Self::Patch(patch) => plan.patch(sources, patch)?,
             Self::Delete => {
                 plan.mark_deleted(sources);
+                return Ok(false);
+            }
+            Self::Settle(path, how) => {
+                plan.settle(contested, path, how)?;
                 return Ok(false);
             }
         }

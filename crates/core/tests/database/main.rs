@@ -1,6 +1,7 @@
 //! A database as its embedder uses it: writes, deliveries from peers, and what is read and told after.
 
 mod catalog;
+mod conflicts;
 mod events;
 mod hostile;
 mod json;
@@ -8,6 +9,7 @@ mod limits;
 mod merging;
 mod on_disk;
 mod partitions;
+mod policies;
 mod replica;
 mod restoring;
 mod stock;

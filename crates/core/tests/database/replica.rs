@@ -1,8 +1,8 @@
 //! A peer of the tests: a database, and what it has written and not sent yet.
 
 use headwater_core::{
-    CollectionSchema, Database, DatabaseId, DocumentId, Edit, Event, Observe, Operation, Patch,
-    Record, RecordEvent, Value, Write, WriteContext, WriteError, Written,
+    CollectionSchema, Conflict, Database, DatabaseId, DocumentId, Edit, Event, Observe, Operation,
+    Patch, Record, RecordEvent, Scan, Settlement, Value, Write, WriteContext, WriteError, Written,
 };
 
 pub const ID: DatabaseId = DatabaseId::from_bytes([7; 16]);
@@ -78,6 +78,29 @@ impl Replica {
         self.db.get(NOTES, key)
     }
 
+    /// All that lost.
+    pub fn open(&self) -> Vec<Conflict> {
+        self.db.conflicts(NOTES, &Scan::default())
+    }
+
+    /// Settles the conflict of a field, or of the record itself.
+    pub fn settle(&mut self, key: &str, field: &[&str], how: Settlement) -> Result<(), WriteError> {
+        let path = field.iter().map(|name| (*name).to_owned()).collect();
+        self.write(Operation::Settle(key.to_owned(), path, how))
+            .map(drop)
+    }
+
+    /// One field of a record that is there.
+    pub fn value(&self, key: &str, field: &str) -> Value {
+        self.get(key).unwrap()[field].clone()
+    }
+
+    /// Sets one field.
+    pub fn set(&mut self, key: &str, field: &str, value: impl Into<Value>) {
+        self.patch(key, vec![(field, Edit::Set(value.into()))])
+            .unwrap();
+    }
+
     /// Takes in changes, those of each document at once.
     pub fn receive(&mut self, changes: &[(DocumentId, Vec<u8>)]) -> Vec<Event> {
         let mut documents: Vec<_> = changes.iter().map(|(id, _)| *id).collect();
@@ -123,7 +146,7 @@ pub fn records(events: &[Event]) -> Vec<&RecordEvent> {
         .iter()
         .filter_map(|event| match event {
             Event::Record(event) => Some(event),
-            Event::Catalog { .. } => None,
+            Event::Catalog { .. } | Event::Conflicts(_) => None,
         })
         .collect()
 }
@@ -135,4 +158,13 @@ pub fn exchange(a: &mut Replica, b: &mut Replica) {
     a.receive(&from_b);
     assert_eq!(a.db.heads(), b.db.heads());
     assert_eq!(a.db.to_json(), b.db.to_json());
+    assert_eq!(a.open(), b.open());
+}
+
+/// Two that have the same collection with one partition, declared by `schema`.
+pub fn pair(schema: CollectionSchema) -> (Replica, Replica) {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.declare(schema.partitions(1));
+    exchange(&mut a, &mut b);
+    (a, b)
 }

@@ -1,0 +1,304 @@
+//! What lost is listed, told and settled.
+
+use crate::replica::{Replica, exchange, pair, record, records};
+use headwater_core::{
+    CollectionSchema, Conflict, ConflictKind, DeleteRule, Edit, Event, Settlement, Value,
+    WriteError,
+};
+
+/// Two that set `title` apart from each other; B's write has the higher op id.
+fn contested() -> (Replica, Replica) {
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    a.put("k", &[("title", "start".into()), ("other", 1.into())]);
+    exchange(&mut a, &mut b);
+    a.set("k", "title", "a's");
+    b.set("k", "title", "b's");
+    exchange(&mut a, &mut b);
+    (a, b)
+}
+
+fn only(replica: &Replica) -> Conflict {
+    let open = replica.open();
+    assert_eq!(open.len(), 1, "{open:#?}");
+    open.into_iter().next().unwrap()
+}
+
+fn loser(conflict: &Conflict) -> (&Option<Value>, Settlement) {
+    let [loser] = conflict.losers.as_slice() else {
+        panic!("one loser: {conflict:#?}")
+    };
+    (&loser.value, Settlement::Keep(loser.id.clone()))
+}
+
+#[test]
+fn the_value_that_lost_is_listed_with_who_wrote_it_and_when() {
+    let (a, b) = contested();
+    let conflict = only(&a);
+    assert_eq!(
+        (conflict.collection.as_str(), conflict.key.as_str()),
+        ("notes", "k")
+    );
+    assert_eq!(conflict.field, ["title"]);
+    assert_eq!(conflict.kind, ConflictKind::Values);
+    assert_eq!(conflict.policy, "last-writer");
+    assert_eq!(conflict.shown, Some("b's".into()));
+    assert!(conflict.resolved);
+    let winner = conflict.winner.as_ref().unwrap();
+    assert_eq!(winner.value, Some("b's".into()));
+    assert_eq!(winner.by.as_ref().unwrap().actor, *b.db.actor());
+    let loser = &conflict.losers[0];
+    assert_eq!(loser.value, Some("a's".into()));
+    let by = loser.by.as_ref().unwrap();
+    assert_eq!(by.actor, *a.db.actor());
+    assert_eq!(by.provenance.origin.as_deref(), Some("test"));
+    assert_eq!(by.provenance.at, 1_000);
+    assert_eq!(a.db.conflicts_of("notes", "k"), [conflict]);
+    assert_eq!(a.db.conflicts_of("notes", "absent"), []);
+}
+
+#[test]
+fn keeping_the_loser_shows_it_everywhere_and_closes_the_conflict() {
+    let (mut a, mut b) = contested();
+    let conflict = only(&b);
+    let (value, keep) = loser(&conflict);
+    assert_eq!(*value, Some("a's".into()));
+    b.settle("k", &["title"], keep.clone()).unwrap();
+    exchange(&mut a, &mut b);
+    assert_eq!(a.value("k", "title"), "a's".into());
+    assert_eq!(a.value("k", "other"), 1.into());
+    assert_eq!(a.open(), []);
+    // Whoever comes late is told.
+    let late = a.settle("k", &["title"], keep).unwrap_err();
+    assert!(matches!(late, WriteError::NothingToSettle { .. }), "{late}");
+}
+
+#[test]
+fn accepting_changes_nothing_that_is_shown_and_another_value_can_be_written() {
+    let (mut a, mut b) = contested();
+    a.settle("k", &["title"], Settlement::Accept).unwrap();
+    exchange(&mut a, &mut b);
+    assert_eq!((b.value("k", "title"), b.open()), ("b's".into(), vec![]));
+
+    let (mut a, mut b) = contested();
+    let both = Settlement::Write("a's and b's".into());
+    a.settle("k", &["title"], both).unwrap();
+    exchange(&mut a, &mut b);
+    assert_eq!(
+        (b.value("k", "title"), b.open()),
+        ("a's and b's".into(), vec![])
+    );
+}
+
+#[test]
+fn an_edit_that_the_settler_had_not_seen_stays_in_the_ledger() {
+    let (mut a, mut b) = contested();
+    a.settle("k", &["title"], Settlement::Write("settled".into()))
+        .unwrap();
+    b.set("k", "title", "later");
+    exchange(&mut a, &mut b);
+    let conflict = only(&a);
+    let values: Vec<_> = conflict.losers.iter().chain(&conflict.winner).collect();
+    assert_eq!(values.len(), 2);
+    assert!(
+        values
+            .iter()
+            .any(|claim| claim.value == Some("later".into()))
+    );
+}
+
+#[test]
+fn the_same_value_from_two_is_no_conflict() {
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    a.put("k", &[("title", "start".into())]);
+    exchange(&mut a, &mut b);
+    a.set("k", "title", "same");
+    b.set("k", "title", "same");
+    exchange(&mut a, &mut b);
+    assert_eq!(a.open(), []);
+}
+
+#[test]
+fn a_subscriber_hears_of_what_lost_even_if_the_record_shows_the_same() {
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    a.put("k", &[("title", "start".into())]);
+    exchange(&mut a, &mut b);
+    a.set("k", "title", "a's");
+    b.set("k", "title", "b's");
+    let from_a = std::mem::take(&mut a.out);
+    let events = b.receive(&from_a);
+    assert_eq!(
+        records(&events),
+        Vec::<&_>::new(),
+        "B shows its own value as before"
+    );
+    let [Event::Conflicts(event)] = events.as_slice() else {
+        panic!("{events:?}")
+    };
+    assert_eq!((event.key.as_str(), event.open.len()), ("k", 1));
+    b.settle("k", &["title"], Settlement::Accept).unwrap();
+    let Some(Event::Conflicts(event)) = b.told.last() else {
+        panic!("{:?}", b.told)
+    };
+    assert_eq!(event.open, []);
+}
+
+#[test]
+fn what_two_created_under_one_key_loses_only_what_cannot_be_merged() {
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    let text = |text: &str| Value::Text(text.into());
+    a.put(
+        "k",
+        &[
+            ("notes", text("from a")),
+            ("a", 1.into()),
+            ("n", Value::Counter(2)),
+        ],
+    );
+    b.put(
+        "k",
+        &[
+            ("notes", text("from b")),
+            ("b", 2.into()),
+            ("n", Value::Counter(3)),
+        ],
+    );
+    exchange(&mut a, &mut b);
+    assert_eq!(a.value("k", "n"), Value::Counter(5));
+    let conflict = only(&a);
+    assert_eq!(conflict.field, ["notes"]);
+    let (value, _) = loser(&conflict);
+    assert_eq!(*value, Some(text("from a")));
+    // The text that stays is the same text: what is typed into it meanwhile is merged.
+    a.settle("k", &["notes"], Settlement::Accept).unwrap();
+    let splice = Edit::Splice {
+        at: 6,
+        delete: 0,
+        insert: "!".into(),
+    };
+    b.patch("k", vec![("notes", splice)]).unwrap();
+    exchange(&mut a, &mut b);
+    assert_eq!((a.value("k", "notes"), a.open()), (text("from b!"), vec![]));
+}
+
+#[test]
+fn conflicts_inside_nested_maps_have_a_path_and_are_settled_there() {
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    let map = |fields: &[(&str, Value)]| Value::Map(record(fields));
+    a.put(
+        "k",
+        &[(
+            "m",
+            map(&[("in", map(&[("x", 0.into()), ("y", 0.into())]))]),
+        )],
+    );
+    exchange(&mut a, &mut b);
+    let edit = |value: i64| {
+        let inner = Edit::Merge([("x".to_owned(), Edit::Set(value.into()))].into());
+        vec![("m", Edit::Merge([("in".to_owned(), inner)].into()))]
+    };
+    a.patch("k", edit(1)).unwrap();
+    b.patch("k", edit(2)).unwrap();
+    exchange(&mut a, &mut b);
+    let conflict = only(&a);
+    assert_eq!(conflict.field, ["m", "in", "x"]);
+    let (_, keep) = loser(&conflict);
+    a.settle("k", &["m", "in", "x"], keep).unwrap();
+    exchange(&mut a, &mut b);
+    let settled = map(&[("in", map(&[("x", 1.into()), ("y", 0.into())]))]);
+    assert_eq!((b.value("k", "m"), b.open()), (settled, vec![]));
+}
+
+#[test]
+fn values_of_different_kinds_meet_as_whole_values() {
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    a.put("k", &[("f", 0.into())]);
+    exchange(&mut a, &mut b);
+    a.set("k", "f", Value::Map(record(&[("x", 1.into())])));
+    b.set("k", "f", "text");
+    exchange(&mut a, &mut b);
+    let conflict = only(&a);
+    let (_, keep) = loser(&conflict);
+    a.settle("k", &["f"], keep).unwrap();
+    exchange(&mut a, &mut b);
+    assert_eq!(
+        (b.value("k", "f"), b.open()),
+        (Value::Map(record(&[("x", 1.into())])), vec![])
+    );
+}
+
+/// A deletes the record, and B, not knowing of it, edits it.
+fn deleted_and_edited(rule: DeleteRule) -> (Replica, Replica) {
+    let (mut a, mut b) = pair(CollectionSchema::new().delete(rule));
+    a.put("k", &[("title", "start".into()), ("n", 1.into())]);
+    exchange(&mut a, &mut b);
+    a.delete("k");
+    b.set("k", "title", "edited");
+    exchange(&mut a, &mut b);
+    (a, b)
+}
+
+#[test]
+fn an_edit_that_lost_to_a_delete_is_listed_and_can_be_brought_back() {
+    let (mut a, mut b) = deleted_and_edited(DeleteRule::DeleteWins);
+    assert_eq!(a.get("k"), None);
+    let conflict = only(&a);
+    assert_eq!(
+        (conflict.kind, conflict.policy.as_str()),
+        (ConflictKind::EditLost, "delete-wins")
+    );
+    assert_eq!((conflict.field.len(), &conflict.shown), (0, &None));
+    assert_eq!(
+        conflict.winner.as_ref().unwrap().by.as_ref().unwrap().actor,
+        *a.db.actor()
+    );
+    let edited = record(&[("n", 1.into()), ("title", "edited".into())]);
+    let (value, keep) = loser(&conflict);
+    assert_eq!(*value, Some(Value::Map(edited.clone())));
+    assert_eq!(conflict.losers[0].by.as_ref().unwrap().actor, *b.db.actor());
+    a.settle("k", &[], keep).unwrap();
+    exchange(&mut a, &mut b);
+    assert_eq!((b.get("k"), b.open()), (Some(edited), vec![]));
+
+    let (mut a, mut b) = deleted_and_edited(DeleteRule::DeleteWins);
+    a.settle("k", &[], Settlement::Accept).unwrap();
+    exchange(&mut a, &mut b);
+    assert_eq!((b.get("k"), b.open()), (None, vec![]));
+}
+
+#[test]
+fn a_delete_that_lost_to_an_edit_is_listed_and_can_be_carried_out() {
+    let (mut a, mut b) = deleted_and_edited(DeleteRule::EditWins);
+    assert_eq!(a.value("k", "title"), "edited".into());
+    let conflict = only(&b);
+    assert_eq!(
+        (conflict.kind, conflict.policy.as_str()),
+        (ConflictKind::DeleteLost, "edit-wins")
+    );
+    let (value, keep) = loser(&conflict);
+    assert_eq!(*value, None);
+    b.settle("k", &[], keep).unwrap();
+    exchange(&mut a, &mut b);
+    assert_eq!((a.get("k"), a.open()), (None, vec![]));
+
+    let (mut a, mut b) = deleted_and_edited(DeleteRule::EditWins);
+    a.settle("k", &[], Settlement::Accept).unwrap();
+    exchange(&mut a, &mut b);
+    assert_eq!((b.value("k", "title"), b.open()), ("edited".into(), vec![]));
+}
+
+#[test]
+fn a_record_that_was_deleted_by_someone_who_saw_everything_is_no_conflict() {
+    for rule in [DeleteRule::EditWins, DeleteRule::DeleteWins] {
+        let (mut a, mut b) = pair(CollectionSchema::new().delete(rule));
+        a.put("k", &[("title", "start".into())]);
+        exchange(&mut a, &mut b);
+        a.delete("k");
+        exchange(&mut a, &mut b);
+        assert_eq!(a.open(), []);
+        let error = a.settle("k", &[], Settlement::Accept).unwrap_err();
+        assert!(
+            matches!(error, WriteError::NothingToSettle { .. }),
+            "{error}"
+        );
+    }
+}
