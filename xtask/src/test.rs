@@ -34,7 +34,7 @@ const STEPS: &[Step] = &[
     ),
     step(
         "javascript",
-        "the JavaScript package and the field app in a real Chromium",
+        "the JavaScript package and the field app in a real Chromium, and stock automerge-repo clients",
         &["chromium", "npm", "wasm"],
         javascript,
     ),
@@ -136,14 +136,18 @@ fn indexeddb(project: &Project) -> Result<()> {
     project::run(&mut test)
 }
 
-/// The package's tests sync with a real server.
+/// The tests sync with a real server.
 fn javascript(project: &Project) -> Result<()> {
     project::run(
         project
             .cargo()
             .args(["build", "--package=headwater-server", "--bin=headwater"]),
     )?;
-    for (folder, script) in [("packages/js", "test"), ("examples/field-app", "build")] {
+    for (folder, script) in [
+        ("packages/js", "test"),
+        ("examples/field-app", "build"),
+        ("tests/stock-clients", "test"),
+    ] {
         project::run(
             project
                 .command("npm")
