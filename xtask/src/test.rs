@@ -25,7 +25,12 @@ const STEPS: &[Step] = &[
         &["cargo-deny"],
         deny,
     ),
-    step("tests", "unit, property and whole-system tests", &[], tests),
+    step(
+        "tests",
+        "unit, property and whole-system tests",
+        &["npm"],
+        tests,
+    ),
     step(
         "indexeddb",
         "the browser's store in a real Chromium",
