@@ -56,7 +56,7 @@ const NPM_FOLDERS: &[&str] = &[
     "packages/js",
     "examples/field-app",
     "examples/demo",
-    "tests",
+    "tests/stock-clients",
 ];
 
 /// `cargo xtask setup`.

@@ -25,7 +25,12 @@ const STEPS: &[Step] = &[
         &["cargo-deny"],
         deny,
     ),
-    step("tests", "unit, property and whole-system tests", &[], tests),
+    step(
+        "tests",
+        "unit, property and whole-system tests",
+        &["npm"],
+        tests,
+    ),
     step(
         "indexeddb",
         "the browser's store in a real Chromium",
@@ -34,7 +39,7 @@ const STEPS: &[Step] = &[
     ),
     step(
         "javascript",
-        "the JavaScript package and the field app in a real Chromium",
+        "the JavaScript package and the field app in a real Chromium, and stock automerge-repo clients",
         &["chromium", "npm", "wasm"],
         javascript,
     ),
@@ -132,18 +137,18 @@ fn indexeddb(project: &Project) -> Result<()> {
     project::run(&mut test)
 }
 
-/// The package's tests sync with a real server.
+/// The tests sync with a real server.
 fn javascript(project: &Project) -> Result<()> {
     project::run(
         project
             .cargo()
             .args(["build", "--package=headwater-server", "--bin=headwater"]),
     )?;
-    for (folder, script) in [("packages/js", "test"), ("examples/field-app", "test")] {
+    for folder in ["packages/js", "examples/field-app", "tests/stock-clients"] {
         project::run(
             project
                 .command("npm")
-                .args(["run", script])
+                .args(["run", "test"])
                 .current_dir(project.root.join(folder))
                 .env("HEADWATER", project.target.join("debug/headwater")),
         )?;

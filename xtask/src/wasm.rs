@@ -10,17 +10,6 @@ use std::time::SystemTime;
 /// The browser's target.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-/// What Rust's wasm uses beyond the first version of wasm; all current browsers have it.
-const FEATURES: &[&str] = &[
-    "--enable-bulk-memory",
-    "--enable-bulk-memory-opt",
-    "--enable-nontrapping-float-to-int",
-    "--enable-sign-ext",
-    "--enable-mutable-globals",
-    "--enable-reference-types",
-    "--enable-multivalue",
-];
-
 /// Compiles headwater-wasm, makes its JavaScript side and optimises it, into packages/js/wasm.
 pub fn build(project: &Project) -> Result<()> {
     run(project.cargo().args([
@@ -50,9 +39,8 @@ pub fn build(project: &Project) -> Result<()> {
     let optimised = staging.join("optimised.wasm");
     run(project
         .command(project.root.join("packages/js/node_modules/.bin/wasm-opt"))
-        .args(["-O3", "-o"])
+        .args(["-O3", "--strip-debug", "-o"])
         .arg(&optimised)
-        .args(FEATURES)
         .arg(staging.join("headwater_bg.wasm")))?;
     fs::rename(&optimised, staging.join("headwater_bg.wasm"))?;
     copy_all(&staging, &folder).with_context(|| format!("cannot write {}", folder.display()))?;

@@ -1,51 +1,13 @@
 //! The `headwater` command as its users run it.
 
+mod command;
+
+use command::{HEADWATER, Server, fails, ok, ok_json};
 use serde_json::{Value as Json, json};
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-
-const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater");
-
-/// Runs `headwater` in `folder` with the words of `line`.
-fn run(folder: &Path, line: &str) -> Output {
-    let mut command = Command::new(HEADWATER);
-    command.current_dir(folder).args(line.split(' '));
-    command
-        .env_remove("HEADWATER_LOG")
-        .output()
-        .expect("started")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("UTF-8")
-}
-
-#[track_caller]
-fn ok(folder: &Path, line: &str) -> String {
-    let output = run(folder, line);
-    assert!(output.status.success(), "{line}: {}", stderr(&output));
-    stdout(&output)
-}
-
-#[track_caller]
-fn ok_json(folder: &Path, line: &str) -> Json {
-    serde_json::from_str(&ok(folder, line)).expect("one line of JSON")
-}
-
-/// What is said on standard error by a command that fails with `code`.
-#[track_caller]
-fn fails(folder: &Path, code: i32, line: &str) -> String {
-    let output = run(folder, line);
-    assert_eq!(output.status.code(), Some(code), "{line}");
-    assert_eq!(stdout(&output), "", "{line}");
-    stderr(&output)
-}
+use std::process::{Command, Stdio};
 
 fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -250,38 +212,6 @@ fn errors_say_what_to_do() {
         "nonsense",
     ] {
         fails(folder, 2, line);
-    }
-}
-
-/// A server that is stopped at the end of the test.
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(folder: &Path) -> Self {
-        let mut child = Command::new(HEADWATER)
-            .current_dir(folder)
-            .args("serve --listen 127.0.0.1:0 --data server --lake lake".split(' '))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("started");
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().expect("piped"));
-        out.read_line(&mut line).expect("a line");
-        let listening: Json = serde_json::from_str(&line).expect("JSON");
-        let address = listening["listening"].as_str().expect("an address");
-        let url = format!("ws://{address}");
-        Self { child, url }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

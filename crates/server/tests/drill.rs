@@ -284,11 +284,17 @@ fn a_lake_is_registered_again(drill: &RunningDrill, lake: &Path, folder: &Path) 
     let gone = drill::query(drill.url(), "SELECT count(*) FROM `second`.typed");
     assert!(matches!(gone, Err(DrillError::Failed { .. })), "{gone:?}");
 
-    let invisible = register("third", &folder.join("missing")).unwrap_err();
-    assert!(
-        matches!(invisible, DrillError::LakeNotVisible { .. }),
-        "{invisible:?}"
-    );
+    // A folder that is not there changes nothing, neither where there was a plugin nor where there was none.
+    for name in ["headwater", "third"] {
+        let invisible = register(name, &folder.join("missing")).unwrap_err();
+        assert!(
+            matches!(invisible, DrillError::LakeNotVisible { .. }),
+            "{invisible:?}"
+        );
+    }
+    assert_eq!(rows(drill, "SELECT count(*) FROM headwater.typed"), "4");
+    let none = drill::query(drill.url(), "SELECT * FROM third.typed").unwrap_err();
+    assert!(none.to_string().contains("'third' not found"), "{none}");
     // Drill comes with a `cp` of its own.
     let taken = register("cp", lake).unwrap_err();
     assert!(matches!(taken, DrillError::PluginTaken { .. }), "{taken:?}");

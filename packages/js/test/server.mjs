@@ -3,10 +3,10 @@ import { spawn } from "node:child_process";
 import { access, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { PACKAGE } from "./browser.mjs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
-const COMMAND = process.env.HEADWATER ?? join(dirname(dirname(PACKAGE)), "target/debug/headwater");
+const COMMAND = process.env.HEADWATER ?? fileURLToPath(new URL("../../../target/debug/headwater", import.meta.url));
 
 async function freePort() {
   const probe = createServer();
@@ -27,10 +27,11 @@ export async function prepareServer() {
   let exited;
   return {
     url: `ws://127.0.0.1:${port}`,
-    /** Starts it, and waits until it answers. */
-    async start() {
+    lake: join(folder, "lake"),
+    /** Starts it with further arguments, and waits until it answers. */
+    async start(...extra) {
       const paths = ["--data", join(folder, "data"), "--lake", join(folder, "lake")];
-      child = spawn(COMMAND, ["serve", "--listen", `127.0.0.1:${port}`, ...paths], {
+      child = spawn(COMMAND, ["serve", "--listen", `127.0.0.1:${port}`, ...paths, ...extra], {
         stdio: ["ignore", "ignore", "pipe"],
       });
       let log = "";

@@ -71,6 +71,9 @@ In JSON every value has its type, integers exactly; {\"$timestamp\": millisecond
 {\"$counter\": …} are values of these types. In CSV all is strings unless --type or the collection says otherwise; an empty
 cell is the empty string, or null where another type is declared.
 
+In Drill a column has the narrowest type that holds all its values exactly: BIGINT for integers, DOUBLE for fractions also
+with integers among them, text for any other mixture such as numbers among titles. What is null or missing is null.
+
 Examples:
   headwater import movies.json --create films --key hash --data ./mine
   headwater import airports.csv --database films --key iata --type latitude=float --type longitude=float --data ./mine

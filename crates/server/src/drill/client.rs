@@ -66,7 +66,7 @@ pub fn query_with(url: &str, sql: &str, options: &QueryOptions) -> Result<QueryR
 
 /// Shows the lake in the folder `lake` to the Drillbit at `url` as the storage plugin `name`, so that its tables are
 /// `name.TABLE`, and has Drill say why a query failed. Doing it again changes nothing; another folder replaces the
-/// first. Drill only reads the lake.
+/// first. Drill only reads the lake. If Drill cannot see the folder, the plugin is put back as it was.
 ///
 /// `lake` is the folder's path on the Drillbit's machine; a relative one is taken from this process's folder.
 ///
@@ -86,7 +86,8 @@ pub fn register(url: &str, name: &str, lake: &Path) -> Result<(), DrillError> {
     let lake = std::path::absolute(lake).map_err(DrillError::io("find", lake))?;
     let client = Client::new(url, CONFIGURATION_TIMEOUT);
     let path = format!("/storage/{name}.json");
-    if !is_ours(&client.get(&path)?) {
+    let before = client.get(&path)?;
+    if !is_ours(&before) {
         return Err(DrillError::PluginTaken {
             name: name.to_owned(),
         });
@@ -98,7 +99,13 @@ pub fn register(url: &str, name: &str, lake: &Path) -> Result<(), DrillError> {
     )?;
     // Drill takes any folder without looking, and then says that its tables do not exist.
     match query(url, &format!("SHOW FILES IN `{name}`")) {
-        Err(DrillError::Failed { message }) => Err(DrillError::LakeNotVisible { lake, message }),
+        Err(DrillError::Failed { message }) => {
+            match before["config"].is_null() {
+                true => client.delete(&path)?,
+                false => client.post(&path, &before, CONFIGURATION_LIMIT)?,
+            };
+            Err(DrillError::LakeNotVisible { lake, message })
+        }
         other => other.map(drop),
     }
 }
@@ -178,6 +185,11 @@ impl Client {
     fn post(&self, path: &str, body: &Value, limit: u64) -> Result<String, DrillError> {
         let request = self.agent.post(format!("{}{path}", self.url));
         self.read(request.send_json(body), limit)
+    }
+
+    fn delete(&self, path: &str) -> Result<String, DrillError> {
+        let response = self.agent.delete(format!("{}{path}", self.url)).call();
+        self.read(response, CONFIGURATION_LIMIT)
     }
 
     fn read(
