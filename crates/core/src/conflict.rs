@@ -13,6 +13,7 @@ use crate::read::{Candidate, Cell, Reader, Source, counter, fields, is_set, maps
 use crate::tombstone;
 use crate::value::{MAX_DEPTH, Record, Value};
 use automerge::ObjId;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Something that was written and is not shown.
@@ -107,6 +108,19 @@ impl Database {
             .take(scan.limit.unwrap_or(usize::MAX))
             .flatten()
             .collect()
+    }
+
+    /// Who wrote what a record shows: the change of each field by its path, of nested fields too. Of a text or list it is the
+    /// newest change among what is left of it; empty if there is no such record.
+    pub fn provenance(&self, collection: &str, key: &str) -> BTreeMap<Vec<String>, Attribution> {
+        let (_, views) = self.views(collection, key);
+        let found = self.find(collection, &views, key);
+        let mut all = BTreeMap::new();
+        if found.record.is_some() {
+            let reader = self.reader(collection, &views);
+            writers(reader, &found.sources, &mut Vec::new(), &mut all);
+        }
+        all
     }
 
     /// A record, and what lost in it.
@@ -326,6 +340,66 @@ fn newest_edit(reader: Reader<'_>, sources: &[Source]) -> Option<Source> {
         .flat_map(|(_, candidates)| candidates)
         .map(|candidate| candidate.source)
         .max()
+}
+
+/// Collects the writer of every field below `path`.
+fn writers(
+    reader: Reader<'_>,
+    sources: &[Source],
+    path: &mut Vec<String>,
+    all: &mut BTreeMap<Vec<String>, Attribution>,
+) {
+    for (stored, candidates) in fields(reader.views, sources) {
+        let Some(name) = names::shown(&stored) else {
+            continue;
+        };
+        let Some(last) = candidates.last() else {
+            continue;
+        };
+        path.push(name.to_owned());
+        let maps = maps_among(&candidates);
+        let leaf = counter(reader.views, &maps).is_some() || is_set(reader.views, &maps);
+        match &last.cell {
+            Cell::Map if !leaf && path.len() <= MAX_DEPTH => {
+                writers(reader.nested(), &maps, path, all);
+            }
+            _ => {
+                let newest = newest_write(reader, name, &candidates);
+                if let Some(by) = newest.and_then(|source| attribution(reader, &source)) {
+                    all.insert(path.clone(), by);
+                }
+            }
+        }
+        path.pop();
+    }
+}
+
+/// The newest of the writes that make what a field shows.
+fn newest_write(reader: Reader<'_>, name: &str, candidates: &[Candidate]) -> Option<Source> {
+    let shown = match reader.policy(name) {
+        Some((policy, resolvers)) if policy.is_register() => {
+            let values = reader.each(candidates, 0);
+            resolve(policy, resolvers, values)?
+                .index
+                .unwrap_or(candidates.len() - 1)
+        }
+        _ => candidates.len() - 1,
+    };
+    let shown = candidates.get(shown)?;
+    let view = reader.views.get(shown.source.rank)?;
+    let object = &shown.source.object;
+    let inside: Vec<ObjId> = match shown.cell {
+        Cell::Text | Cell::List => view.items(object).into_iter().map(|(id, _)| id).collect(),
+        Cell::Map => view
+            .entries(object)
+            .into_iter()
+            .map(|entry| entry.id)
+            .collect(),
+        Cell::Scalar(_) => Vec::new(),
+    };
+    let rank = shown.source.rank;
+    let inside = inside.into_iter().map(|object| Source { rank, object });
+    inside.chain([shown.source.clone()]).max()
 }
 
 /// The change that made an op.

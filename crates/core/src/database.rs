@@ -7,7 +7,7 @@ use crate::event::Observe;
 use crate::genesis::{Header, bucket_object};
 use crate::id::{BUCKETS, DatabaseId, DocumentId, Partition, Placement};
 use crate::json;
-use crate::policy::{Resolver, Resolvers, Rules};
+use crate::policy::{Resolvers, Rules};
 use crate::read::{Cell, Entry, Reader, Source, View, maps_under};
 use crate::tombstone;
 use crate::value::Record;
@@ -340,10 +340,10 @@ impl Database {
         }
     }
 
-    /// Registers a function for fields whose policy names it. Records that hold conflicts may show something else from now
-    /// on, without an event.
-    pub fn register(&mut self, name: impl Into<String>, version: u32, function: Resolver) {
-        self.resolvers.register(name, version, function);
+    /// The functions for fields whose policy names one. Records that hold conflicts may show something else from now on,
+    /// without an event.
+    pub fn resolvers(&mut self, resolvers: Resolvers) {
+        self.resolvers = resolvers;
     }
 
     pub(crate) fn delete_rule(&self, collection: &str) -> DeleteRule {

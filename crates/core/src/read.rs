@@ -111,6 +111,7 @@ impl<'a> View<'a> {
         .unwrap_or_default()
     }
 
+    /// The elements of a list, or the characters of a text.
     pub fn items(&self, object: &ObjId) -> Vec<(ObjId, Cell)> {
         let range = match self.at {
             None => self.doc.list_range(object, ..),

@@ -4,7 +4,9 @@ use crate::Database;
 use crate::error::Error;
 use crate::subscription::Subscription;
 use headwater_core::typed::{from_record, to_record};
-use headwater_core::{Operation, Patch, Record, Scan, Written};
+use headwater_core::{
+    Attribution, Conflict, ConflictEvent, Operation, Patch, Record, Scan, Settlement, Written,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -91,7 +93,47 @@ impl Collection {
     /// Every change to its records from now on, local or remote.
     pub fn subscribe(&self) -> Subscription {
         let subscribers = &self.database.node.tracker.subscribers;
-        subscribers.subscribe(Some(self.name.clone()))
+        subscribers.records.subscribe(Some(self.name.clone()))
+    }
+
+    /// What lost and is not settled, in the order of keys. The limit of `scan` counts records.
+    pub fn conflicts(&self, scan: &Scan) -> Vec<Conflict> {
+        let node = &self.database.node.node;
+        node.read(|replica| replica.0.conflicts(&self.name, scan))
+    }
+
+    /// What lost in one record and is not settled.
+    pub fn conflicts_of(&self, key: &str) -> Vec<Conflict> {
+        let node = &self.database.node.node;
+        node.read(|replica| replica.0.conflicts_of(&self.name, key))
+    }
+
+    /// Settles the conflict of one field, by its path from the record inwards, or that of edits and deletes of the record if
+    /// the path is empty. Resolves once that is stored.
+    ///
+    /// # Errors
+    /// [`WriteError::NothingToSettle`](crate::WriteError::NothingToSettle) if it is not open any more.
+    pub async fn settle(
+        &self,
+        key: &str,
+        field: &[String],
+        how: Settlement,
+    ) -> Result<Written, Error> {
+        let operation = Operation::Settle(key.to_owned(), field.to_vec(), how);
+        self.database.write(&self.name, operation).await
+    }
+
+    /// What loses in its records, and is settled, from now on.
+    pub fn subscribe_conflicts(&self) -> Subscription<ConflictEvent> {
+        let subscribers = &self.database.node.tracker.subscribers;
+        subscribers.conflicts.subscribe(Some(self.name.clone()))
+    }
+
+    /// Who wrote each field of a record, and what they claim of when and where: by the path of the field, from the record
+    /// inwards. Empty if there is no such record.
+    pub fn provenance(&self, key: &str) -> BTreeMap<Vec<String>, Attribution> {
+        let node = &self.database.node.node;
+        node.read(|replica| replica.0.provenance(&self.name, key))
     }
 }
 

@@ -10,7 +10,9 @@ use crate::session::Outgoing;
 use crate::subscription::{Listener, Subscription};
 use crate::sync_state::{SyncState, Tracker};
 use crate::{Collection, DatabaseId};
-use headwater_core::{CollectionSchema, Operation, Write, WriteContext, Written, catalog};
+use headwater_core::{
+    CollectionSchema, ConflictEvent, Operation, Write, WriteContext, Written, catalog,
+};
 use headwater_sync::connection::{RemotePeer, Role};
 use headwater_sync::engine::{ConnectionId, Peer as EnginePeer, WriteError as NotWritten};
 use std::collections::BTreeMap;
@@ -160,7 +162,12 @@ impl Database {
 
     /// Every change to any record from now on.
     pub fn subscribe(&self) -> Subscription {
-        self.node.tracker.subscribers.subscribe(None)
+        self.node.tracker.subscribers.records.subscribe(None)
+    }
+
+    /// What loses in any record, and is settled, from now on.
+    pub fn subscribe_conflicts(&self) -> Subscription<ConflictEvent> {
+        self.node.tracker.subscribers.conflicts.subscribe(None)
     }
 
     /// Calls `listener` with durable changes from now on, and first `start` with the records as they are, with nothing

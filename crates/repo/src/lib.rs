@@ -35,11 +35,12 @@ pub mod transport;
 pub use collection::{Collection, TypedCollection};
 pub use database::Database;
 pub use error::Error;
+pub use headwater_core::policy::Resolver;
 pub use headwater_core::typed::{Bytes, Counter, Text, Timestamp};
 pub use headwater_core::{
-    Attribution, CollectionSchema, DatabaseId, DeleteRule, DocumentId, Edit, Event, FieldType,
-    Observe, Patch, Provenance, Record, RecordChange, RecordEvent, Scan, Value, WriteError,
-    Written, json,
+    Attribution, Claim, ClaimId, CollectionSchema, Conflict, ConflictEvent, ConflictKind,
+    DatabaseId, DeleteRule, DocumentId, Edit, Event, FieldType, Observe, Patch, Policy, Provenance,
+    Record, RecordChange, RecordEvent, Scan, Settlement, Value, WriteError, Written, json,
 };
 pub use link::Link;
 pub use options::Options;

@@ -1,5 +1,6 @@
 use crate::storage::{MemoryDisk, Storage};
 use crate::store::Opener;
+use headwater_core::policy::{Resolver, Resolvers};
 use std::sync::Arc;
 
 /// Where a peer keeps its documents, and what it says of itself.
@@ -8,6 +9,7 @@ pub struct Options {
     pub(crate) opener: Opener,
     pub(crate) origin: Option<String>,
     pub(crate) user: Option<String>,
+    pub(crate) resolvers: Resolvers,
 }
 
 impl std::fmt::Debug for Options {
@@ -64,12 +66,20 @@ impl Options {
             opener,
             origin: None,
             user: None,
+            resolvers: Resolvers::default(),
         }
     }
 
     /// Names the application or job, in every change that it makes.
     pub fn origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
+        self
+    }
+
+    /// Registers a function for fields whose policy is `custom:<name>@<version>`. It must give the same for the same values on
+    /// every peer: another behaviour is another version.
+    pub fn resolver(mut self, name: impl Into<String>, version: u32, function: Resolver) -> Self {
+        self.resolvers.register(name, version, function);
         self
     }
 

@@ -274,9 +274,14 @@ impl Inner {
         let store = Arc::clone(&self.store);
         let replica_id = self.replica_id;
         let observe = *lock(&self.observe);
+        let resolvers = self.options.resolvers.clone();
         let loader = Arc::new(move || {
-            let store = Arc::clone(&store);
-            let loading = async move { restore(&store, id, replica_id, observe).await };
+            let (store, resolvers) = (Arc::clone(&store), resolvers.clone());
+            let loading = async move {
+                let mut restored = restore(&store, id, replica_id, observe).await?;
+                restored.replica.0.resolvers(resolvers);
+                Ok(restored)
+            };
             Box::pin(loading) as _
         });
         let node = Node::start(

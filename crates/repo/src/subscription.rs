@@ -2,7 +2,7 @@
 
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _};
-use headwater_core::{Event, RecordEvent};
+use headwater_core::{ConflictEvent, Event, RecordEvent};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -17,22 +17,22 @@ pub const SUBSCRIPTION_CAPACITY: usize = 10_000;
 )]
 pub struct Lagged;
 
-/// Every change to a collection's records from the moment of subscribing on, local or remote, once it is durable here.
-/// Dropping it ends it.
+/// Events of one collection or of all, from the moment of subscribing on, local or remote, each once it is durable here: by
+/// default the changes to records. Dropping it ends it.
 #[derive(Debug)]
-pub struct Subscription {
-    events: mpsc::Receiver<Result<RecordEvent, Lagged>>,
+pub struct Subscription<E = RecordEvent> {
+    events: mpsc::Receiver<Result<E, Lagged>>,
 }
 
-impl Subscription {
-    /// The next change; `None` after [`Lagged`] or when the peer is closed.
-    pub async fn next(&mut self) -> Option<Result<RecordEvent, Lagged>> {
+impl<E> Subscription<E> {
+    /// The next event; `None` after [`Lagged`] or when the peer is closed.
+    pub async fn next(&mut self) -> Option<Result<E, Lagged>> {
         self.events.next().await
     }
 }
 
-impl Stream for Subscription {
-    type Item = Result<RecordEvent, Lagged>;
+impl<E> Stream for Subscription<E> {
+    type Item = Result<E, Lagged>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         Pin::new(&mut self.events).poll_next(cx)
@@ -40,12 +40,44 @@ impl Stream for Subscription {
 }
 
 #[derive(Debug)]
-struct Subscriber {
+struct Subscriber<E> {
     /// All collections if none.
     collection: Option<String>,
-    events: mpsc::Sender<Result<RecordEvent, Lagged>>,
+    events: mpsc::Sender<Result<E, Lagged>>,
     /// A place that is kept free to tell that events were missed.
-    last: mpsc::Sender<Result<RecordEvent, Lagged>>,
+    last: mpsc::Sender<Result<E, Lagged>>,
+}
+
+/// Those who subscribe to one kind of event.
+#[derive(Debug)]
+pub(crate) struct Topic<E>(Mutex<Vec<Subscriber<E>>>);
+
+impl<E> Default for Topic<E> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<E: Clone> Topic<E> {
+    pub fn subscribe(&self, collection: Option<String>) -> Subscription<E> {
+        // Each sender has one place of its own besides the shared ones.
+        let (sender, events) = mpsc::channel(SUBSCRIPTION_CAPACITY);
+        let subscriber = Subscriber {
+            collection,
+            last: sender.clone(),
+            events: sender,
+        };
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(subscriber);
+        Subscription { events }
+    }
+
+    fn send(&self, collection: &str, event: &E) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain_mut(|subscriber| subscriber.send(collection, event));
+    }
 }
 
 /// Takes durable changes. It is called with the database locked: it must be quick, and must not call back.
@@ -57,32 +89,21 @@ pub type Listener = Box<dyn FnMut(&[Event])>;
 
 #[derive(Default)]
 pub(crate) struct Subscribers {
-    all: Mutex<Vec<Subscriber>>,
+    pub records: Topic<RecordEvent>,
+    pub conflicts: Topic<ConflictEvent>,
     listeners: Mutex<Vec<Listener>>,
 }
 
 impl std::fmt::Debug for Subscribers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Subscribers").field(&self.all).finish()
+        f.debug_struct("Subscribers")
+            .field("records", &self.records)
+            .field("conflicts", &self.conflicts)
+            .finish_non_exhaustive()
     }
 }
 
 impl Subscribers {
-    pub fn subscribe(&self, collection: Option<String>) -> Subscription {
-        // Each sender has one place of its own besides the shared ones.
-        let (sender, events) = mpsc::channel(SUBSCRIPTION_CAPACITY);
-        let subscriber = Subscriber {
-            collection,
-            last: sender.clone(),
-            events: sender,
-        };
-        self.all
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(subscriber);
-        Subscription { events }
-    }
-
     pub fn follow(&self, listener: Listener) {
         let mut listeners = self
             .listeners
@@ -91,32 +112,29 @@ impl Subscribers {
         listeners.push(listener);
     }
 
-    pub fn send(&self, events: Vec<Event>) {
+    pub fn send(&self, events: &[Event]) {
         let mut listeners = self
             .listeners
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         for listener in listeners.iter_mut() {
-            listener(&events);
+            listener(events);
         }
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         for event in events {
-            let Event::Record(event) = event else {
-                continue;
-            };
-            all.retain_mut(|subscriber| subscriber.send(&event));
+            match event {
+                Event::Record(event) => self.records.send(&event.collection, event),
+                Event::Conflicts(event) => self.conflicts.send(&event.collection, event),
+                Event::Catalog { .. } => {}
+            }
         }
     }
 }
 
-impl Subscriber {
+impl<E: Clone> Subscriber<E> {
     /// Whether to go on with this subscriber.
-    fn send(&mut self, event: &RecordEvent) -> bool {
-        let wanted = self
-            .collection
-            .as_ref()
-            .is_none_or(|collection| *collection == event.collection);
-        if !wanted {
+    fn send(&mut self, collection: &str, event: &E) -> bool {
+        let mut wanted = self.collection.iter();
+        if wanted.any(|wanted| wanted != collection) {
             return !self.events.is_closed();
         }
         match self.events.try_send(Ok(event.clone())) {

@@ -171,7 +171,7 @@ impl Documents {
 
 impl Watcher<DatabaseReplica> for Tracker {
     fn events(&self, events: Vec<Event>) {
-        self.subscribers.send(events);
+        self.subscribers.send(&events);
     }
 
     fn acknowledged(&self, replica: &DatabaseReplica, ack: Acknowledgement<'_>) {

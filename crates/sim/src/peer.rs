@@ -129,6 +129,7 @@ impl Peer {
     fn listen(&mut self, events: &[Event]) -> Result<(), String> {
         for event in events {
             match event {
+                Event::Conflicts(_) => {}
                 Event::Catalog { collection } => {
                     let known = self.db.collections().get(collection);
                     let rule = known.map(|known| known.delete).unwrap_or_default();

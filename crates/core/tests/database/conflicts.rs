@@ -287,6 +287,42 @@ fn a_delete_that_lost_to_an_edit_is_listed_and_can_be_carried_out() {
 }
 
 #[test]
+fn who_wrote_each_field_is_known() {
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    let map = Value::Map(record(&[("x", 1.into())]));
+    let text = Value::Text("abc".into());
+    a.put(
+        "k",
+        &[
+            ("title", 1.into()),
+            ("m", map),
+            ("t", text),
+            ("n", Value::Counter(1)),
+        ],
+    );
+    exchange(&mut a, &mut b);
+    b.set("k", "title", 2);
+    let splice = Edit::Splice {
+        at: 3,
+        delete: 0,
+        insert: "d".into(),
+    };
+    b.patch("k", vec![("t", splice)]).unwrap();
+    exchange(&mut a, &mut b);
+    let writers: Vec<(String, bool)> =
+        a.db.provenance("notes", "k")
+            .into_iter()
+            .map(|(path, by)| (path.join("."), by.actor == *b.db.actor()))
+            .collect();
+    let expected = [("m.x", false), ("n", false), ("t", true), ("title", true)];
+    assert_eq!(
+        writers,
+        expected.map(|(path, by_b)| (path.to_owned(), by_b))
+    );
+    assert!(a.db.provenance("notes", "absent").is_empty());
+}
+
+#[test]
 fn a_record_that_was_deleted_by_someone_who_saw_everything_is_no_conflict() {
     for rule in [DeleteRule::EditWins, DeleteRule::DeleteWins] {
         let (mut a, mut b) = pair(CollectionSchema::new().delete(rule));

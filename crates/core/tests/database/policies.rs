@@ -1,6 +1,7 @@
 //! What each policy makes of concurrent values.
 
 use crate::replica::{Replica, exchange, pair};
+use headwater_core::policy::Resolvers;
 use headwater_core::{CollectionSchema, Edit, Policy, Value};
 use std::sync::Arc;
 
@@ -186,8 +187,15 @@ fn a_custom_function_decides_where_it_is_registered() {
             .cloned()
             .unwrap_or(Value::Null)
     };
-    a.db.register("longest", 1, Arc::new(function));
-    b.db.register("longest", 2, Arc::new(function));
+    let registered = |versions: &[u32]| {
+        let mut resolvers = Resolvers::default();
+        for version in versions {
+            resolvers.register("longest", *version, Arc::new(function));
+        }
+        resolvers
+    };
+    a.db.resolvers(registered(&[1]));
+    b.db.resolvers(registered(&[2]));
     a.put("k", &[("f", "start".into())]);
     exchange(&mut a, &mut b);
     a.set("k", "f", "the longest of them");
@@ -200,7 +208,7 @@ fn a_custom_function_decides_where_it_is_registered() {
     assert_eq!(b.value("k", "f"), "short".into());
     assert!(a.open()[0].resolved);
     assert!(!b.open()[0].resolved);
-    b.db.register("longest", 1, Arc::new(function));
+    b.db.resolvers(registered(&[1, 2]));
     assert_eq!(a.open(), b.open());
     // The result is not written back.
     let heads = a.db.heads();

@@ -92,6 +92,7 @@ impl LakeFeed {
                     let row = (id, event.collection.clone(), event.key.clone());
                     state.rows.insert(row, event.after.clone());
                 }
+                Event::Conflicts(_) => {}
                 Event::Catalog { collection } => {
                     state.declared.insert((id, collection.clone()));
                 }
