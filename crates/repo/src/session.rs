@@ -263,7 +263,11 @@ impl Session {
                     .handle_timeout(runtime::monotonic())
                     .map(|()| Received::Nothing),
                 Some(None) => return SessionError::Ended,
-                Some(Some(Err(error))) => return error.into(),
+                Some(Some(Err(error))) => {
+                    // A message that is too large ends the connection, but its sender may still hear of it.
+                    self.say(name, peer_name, error.to_string());
+                    return error.into();
+                }
                 Some(Some(Ok(message))) => connection.receive(message, runtime::monotonic()),
             };
             let outcome = match outcome {
@@ -284,17 +288,22 @@ impl Session {
                 Ok(Received::Frame(frame)) => self.scope.frame(self.id, frame).await,
             };
             if let Err(error) = outcome {
-                let why = Frame::Error {
-                    sender: name,
-                    target: peer_name,
-                    message: error.to_string(),
-                };
-                self.outgoing.send(why.encode());
+                self.say(name, peer_name, error.to_string());
                 return error;
             }
             // The sender lives as long as this session, so waiting cannot fail.
             let _ = self.paused.wait_for(|pauses| *pauses == 0).await;
         }
+    }
+
+    /// Tells the peer why its connection ends.
+    fn say(&self, sender: PeerId, target: PeerId, message: String) {
+        let why = Frame::Error {
+            sender,
+            target,
+            message,
+        };
+        self.outgoing.send(why.encode());
     }
 
     fn transmit(&self, connection: &mut Connection) {
