@@ -192,11 +192,12 @@ impl Peer {
         *lock(&self.inner.on_open) = Some(OnOpen(on_open));
     }
 
-    /// Whether storage is failing; what is written then is refused, and what is read may be older than what was written.
-    pub fn storage_failed(&self) -> bool {
+    /// Why storage is failing, if it is: what is written then is refused, and what is read may be older than what was
+    /// written. It is tried again until it works.
+    pub fn storage_failure(&self) -> Option<String> {
         lock(&self.inner.open)
             .values()
-            .any(|node| node.node.is_failed())
+            .find_map(|node| node.node.failure())
     }
 
     /// The name by which this peer goes on its connections.

@@ -62,6 +62,11 @@ impl PlainStore {
         session::run(transport, Role::Server, config, scope, |_| {}).await
     }
 
+    /// Why storage is failing, if it is. It is tried again until it works.
+    pub fn storage_failure(&self) -> Option<String> {
+        self.nodes.iter().find_map(|node| node.failure())
+    }
+
     /// Reads a document, if it is there.
     pub fn read<T>(&self, id: &DocumentId, read: impl FnOnce(&Automerge) -> T) -> Option<T> {
         let node = self.nodes.get(shard(id, self.nodes.len()))?;

@@ -11,13 +11,21 @@ use headwater_sync::connection::Role;
 use std::sync::Arc;
 
 impl Peer {
-    /// Serves one database to a Headwater client until the connection ends.
+    /// Serves one database to a Headwater client until the connection ends. If the database cannot be opened, the client is
+    /// told why.
     pub async fn serve_database(
         &self,
         id: DatabaseId,
         transport: impl Transport,
     ) -> Result<SessionError, Error> {
-        let node = self.inner.node(id).await?;
+        let node = match self.inner.node(id).await {
+            Ok(node) => node,
+            Err(error) => {
+                let why = format!("the database {id} cannot be opened now: {error}");
+                self.turn_away(transport, &why).await;
+                return Err(error);
+            }
+        };
         let scope = Arc::new(DatabaseScope(node));
         let config = self.inner.connection_config();
         Ok(session::run(transport, Role::Server, config, scope, |_| {}).await)
