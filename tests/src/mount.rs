@@ -56,21 +56,31 @@ impl SmallDisk {
         Ok(fs::remove_file(self.path().join(BALLAST))?)
     }
 
-    /// Lets nobody write to it, or everyone again.
+    /// Lets nobody write by any path, or everyone again. Files that are open stay as they are.
     pub fn set_read_only(&self, read_only: bool) -> anyhow::Result<()> {
-        let options = match read_only {
-            true => "remount,ro",
-            false => "remount,rw",
-        };
-        run(Command::new("mount").args(["-o", options]).arg(self.path()))
+        if !read_only {
+            return unmount(self.path());
+        }
+        // A read-only mount of the same over it: to remount what has files open for writing is refused.
+        run(Command::new("mount")
+            .arg("--bind")
+            .args([self.path(), self.path()]))?;
+        run(Command::new("mount")
+            .args(["-o", "remount,bind,ro"])
+            .arg(self.path()))
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily, since a test that failed may leave a file open for a moment longer.
-        let _ = run(Command::new("umount").arg("--lazy").arg(self.path()));
+        // A test that failed may leave it read-only, which is a mount of its own.
+        while unmount(self.path()).is_ok() {}
     }
+}
+
+/// Lazily, as a server may still have a file open.
+fn unmount(path: &Path) -> anyhow::Result<()> {
+    run(Command::new("umount").arg("--lazy").arg(path))
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {
