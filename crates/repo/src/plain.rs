@@ -5,13 +5,12 @@ use crate::error::Error;
 use crate::node::{Node, Restored, Watcher};
 use crate::peer::{Inner, Peer};
 use crate::scope::{PLAIN, PlainScope, shard};
-use crate::session::{self, SessionError};
+use crate::session::SessionError;
 use crate::store::Store;
 use crate::transport::Transport;
 use automerge::Automerge;
 use futures::future;
 use headwater_core::bounds;
-use headwater_sync::connection::Role;
 use headwater_sync::engine::{EngineConfig, Replica as _};
 use headwater_sync::plain::{DocumentChanged, PlainDocuments};
 use std::collections::HashMap;
@@ -58,8 +57,7 @@ impl PlainStore {
     /// Serves a stock client until the connection ends.
     pub async fn serve(&self, transport: impl Transport) -> SessionError {
         let scope = Arc::new(PlainScope(Arc::clone(&self.nodes)));
-        let config = self.inner.connection_config();
-        session::run(transport, Role::Server, config, scope, |_| {}).await
+        self.inner.serve(transport, scope).await
     }
 
     /// Why storage is failing, if it is. It is tried again until it works.

@@ -92,6 +92,16 @@ impl Outgoing {
         self.push(Item::Transmit(Transmit::Frame(frame)));
     }
 
+    /// Tells the peer why its connection ends.
+    pub fn send_error(&self, sender: PeerId, target: PeerId, message: String) {
+        let why = Frame::Error {
+            sender,
+            target,
+            message,
+        };
+        self.send(why.encode());
+    }
+
     pub fn pause(&self) {
         self.pauses.send_modify(|pauses| *pauses += 1);
     }
@@ -130,13 +140,14 @@ impl Drop for Gone {
     }
 }
 
-/// Runs a connection until it ends. `on_joined` is called once the handshake is done.
+/// Runs a connection until it ends, or until `stop` says why it has to. `on_joined` is called once the handshake is done.
 pub(crate) async fn run<T: Transport>(
     transport: T,
     role: Role,
     config: ConnectionConfig,
     scope: Arc<dyn Scope>,
     on_joined: impl FnOnce(&RemotePeer) + MaybeSend,
+    stop: impl Future<Output = String> + MaybeSend,
 ) -> SessionError {
     let id = next_id();
     let (queue, mut items) = mpsc::unbounded();
@@ -158,17 +169,36 @@ pub(crate) async fn run<T: Transport>(
         outgoing: outgoing.clone(),
         paused,
     };
+    let name = config.peer_id.clone();
     // Sending and receiving go on independently: two peers that each wait for the other to read would wait for ever.
-    let ended = {
+    let (ended, can_send) = {
         let mut sending = pin!(send_all(&mut sink, &mut items, &outgoing.queued).fuse());
         let mut receiving = pin!(session.receive_all(stream, config, on_joined).fuse());
+        let mut stop = pin!(stop.fuse());
         select_biased! {
-            ended = receiving => ended,
-            ended = sending => ended,
+            why = stop => {
+                outgoing.send_error(name, PeerId::new("unknown"), why.clone());
+                (SessionError::Closed(why), true)
+            }
+            ended = receiving => (ended, true),
+            ended = sending => {
+                let broken = matches!(ended, SessionError::Transport(_));
+                (ended, !broken)
+            }
         }
     };
     drop(gone);
-    // What is still queued, such as the frame that says why, goes out if the peer takes it soon.
+    if can_send {
+        say_goodbye(sink, items).await;
+    }
+    ended
+}
+
+/// Sends what is still queued, such as the frame that says why, and closes, if the peer takes it soon.
+async fn say_goodbye(
+    mut sink: impl futures::Sink<Transmit, Error = TransportError> + Unpin,
+    mut items: mpsc::UnboundedReceiver<Item>,
+) {
     let mut flush = pin!(
         async {
             while let Ok(item) = items.try_recv() {
@@ -188,7 +218,6 @@ pub(crate) async fn run<T: Transport>(
         () = flush => {}
         () = timeout => {}
     }
-    ended
 }
 
 async fn send_all(
@@ -202,8 +231,10 @@ async fn send_all(
             queued.fetch_sub(item.size(), Ordering::Relaxed);
             match item {
                 Item::Close(message) => {
-                    let _ = sink.flush().await;
-                    return SessionError::Closed(message);
+                    return match sink.flush().await {
+                        Ok(()) => SessionError::Closed(message),
+                        Err(error) => error.into(),
+                    };
                 }
                 Item::Transmit(transmit) => {
                     if let Err(error) = sink.feed(transmit).await {
@@ -265,7 +296,7 @@ impl Session {
                 Some(None) => return SessionError::Ended,
                 Some(Some(Err(error))) => {
                     // A message that is too large ends the connection, but its sender may still hear of it.
-                    self.say(name, peer_name, error.to_string());
+                    self.outgoing.send_error(name, peer_name, error.to_string());
                     return error.into();
                 }
                 Some(Some(Ok(message))) => connection.receive(message, runtime::monotonic()),
@@ -288,22 +319,12 @@ impl Session {
                 Ok(Received::Frame(frame)) => self.scope.frame(self.id, frame).await,
             };
             if let Err(error) = outcome {
-                self.say(name, peer_name, error.to_string());
+                self.outgoing.send_error(name, peer_name, error.to_string());
                 return error;
             }
             // The sender lives as long as this session, so waiting cannot fail.
             let _ = self.paused.wait_for(|pauses| *pauses == 0).await;
         }
-    }
-
-    /// Tells the peer why its connection ends.
-    fn say(&self, sender: PeerId, target: PeerId, message: String) {
-        let why = Frame::Error {
-            sender,
-            target,
-            message,
-        };
-        self.outgoing.send(why.encode());
     }
 
     fn transmit(&self, connection: &mut Connection) {

@@ -138,13 +138,14 @@ impl LakeFeed {
         let thread = {
             let mut state = self.lock();
             state.stopping = true;
-            state.databases.clear();
             state.thread.take()
         };
         self.changed.notify_one();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the lake's thread ended badly");
         }
+        // The last publication needed their declarations; each of them leads back here.
+        self.lock().databases.clear();
     }
 
     fn run(&self, mut lake: Lake) {
