@@ -227,8 +227,19 @@ impl<R: Driven> Node<R> {
         while let Some(output) = state.engine.poll_output() {
             match output {
                 Output::Send { connection, frame } => {
+                    if let Some(outgoing) = state.connections.get(&connection)
+                        && outgoing.send(frame)
+                    {
+                        state.engine.congested(connection);
+                    }
+                }
+                Output::Congested { connection } => {
                     if let Some(outgoing) = state.connections.get(&connection) {
-                        outgoing.send(frame);
+                        let (node, drained) = (Arc::clone(self), outgoing.drained());
+                        runtime::spawn(async move {
+                            drained.await;
+                            node.with_engine(|engine| engine.drained(connection));
+                        });
                     }
                 }
                 Output::Persist { batch, chunks } => self.persist(state, batch, chunks),
