@@ -1,5 +1,6 @@
 //! What the whole-system tests share: real servers as processes, and waiting for what they do.
 
+pub mod gate;
 pub mod lake;
 pub mod mount;
 pub mod socket;
