@@ -96,7 +96,7 @@ async fn restore(store: &Store, index: usize) -> Result<Restored<PlainDocuments>
     let mut kept = HashMap::new();
     let mut chunk_keys = loaded.chunk_keys;
     for (id, chunks) in loaded.documents {
-        let limits = bounds::Limits::default();
+        let limits = bounds::Limits::stored();
         let mut split = Vec::new();
         let checked = chunks.iter().try_for_each(|chunk| {
             let summary = bounds::check_chunks(chunk, &limits)?;
