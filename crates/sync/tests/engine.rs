@@ -183,6 +183,50 @@ fn a_bad_message_does_not_spoil_the_batch_it_came_in() {
     assert_eq!(copy.get_heads(), filled(3).get_heads());
 }
 
+/// An acknowledgement was taken at once while an older message of the same peer waited for a batch, which then took back
+/// what the peer was known to have: it never was in sync.
+#[test]
+fn what_a_peer_says_later_counts_although_what_it_said_before_has_to_wait() {
+    let mut engine = engine();
+    let id = document(1);
+    put(&mut engine, id, 0);
+    run(&mut engine);
+    let old = engine.replica().document(&id).unwrap().clone();
+    put(&mut engine, id, 1);
+    run(&mut engine);
+    let peer = join(&mut engine, 1, true);
+    let heads = |engine: &TestEngine, id| {
+        let heads = engine.replica().document(&id).unwrap().get_heads();
+        SyncMessage::new(MessageVersion::V1, heads, Vec::new()).encode()
+    };
+    let now = heads(&engine, id);
+    engine.receive(peer, sync(peer, id, now.clone()));
+    engine.receive(
+        peer,
+        Frame::Announced {
+            sender: PeerId::new("peer1"),
+            target: PeerId::new("server"),
+            database: None,
+        },
+    );
+    run(&mut engine);
+    assert!(engine.in_sync());
+    // A batch of another document is on its way to the disk.
+    put(&mut engine, document(9), 1);
+    let told = outputs(&mut engine);
+    let Some(Output::Persist { batch, .. }) = told.last() else {
+        panic!("nothing to store");
+    };
+    engine.receive(peer, sync(peer, id, push(&old)));
+    engine.receive(peer, sync(peer, id, now));
+    engine.persisted(*batch, Ok(()));
+    run(&mut engine);
+    let other = heads(&engine, document(9));
+    engine.receive(peer, sync(peer, document(9), other));
+    run(&mut engine);
+    assert!(engine.in_sync());
+}
+
 /// automerge-repo does not ask again for what it was not sent, unless it begins anew.
 #[test]
 fn a_stock_client_that_reads_too_slowly_is_told_to_reconnect_when_it_keeps_up() {

@@ -33,6 +33,14 @@ fn changes_that_a_bloom_filter_hid_are_asked_for() {
     converges(shape(1, 4), 1_516_426_244_628_505_746, 2, 116);
 }
 
+/// A message that had to wait for another was dropped, because nothing had noted yet that its document is shared.
+#[test]
+fn what_waits_for_a_batch_is_not_dropped() {
+    let mut network = shape(0, 5);
+    network.slow_readers = true;
+    converges(network, 13_563_817_543_576_122_944, 3, 147);
+}
+
 proptest! {
     #[test]
     fn all_converge_once_the_network_heals(

@@ -439,16 +439,20 @@ impl<R: Replica> Engine<R> {
         self.start_batches();
     }
 
-    /// Deals with a message that brings nothing and wants nothing, for which nobody need wait for a batch.
+    /// Deals with a message that brings nothing and wants nothing, for which nobody need wait for a batch unless the peer
+    /// has said something before it that waits.
     fn take_acknowledgement(&mut self, message: &Message) -> bool {
         let turn = &message.turn;
+        let waits = |connected: &peers::Connected| connected.backlog > 0;
+        let waits = self.peers.get(message.connection).is_some_and(waits);
         let (Some(document), Some((_, share))) = (
             self.replica.document(&message.document),
             self.peers.share(message.connection, message.document),
         ) else {
             return false;
         };
-        let quiet = share.caught_up
+        let quiet = !waits
+            && share.caught_up
             && share.spoken
             && !turn.brought
             && turn.need.is_empty()
