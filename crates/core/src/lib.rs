@@ -26,7 +26,10 @@ mod write;
 pub use catalog::{CollectionSchema, DeleteRule, FieldType};
 pub use database::{Database, Quarantined, Scan};
 pub use document::{DocumentError, Provenance};
-pub use edit::{Edit, MAX_KEY_BYTES, MAX_RECORD_BYTES, Patch, WriteContext, WriteError, check_put};
+pub use edit::{
+    Edit, MAX_KEY_BYTES, MAX_PUT_COST, MAX_RECORD_BYTES, Patch, WriteContext, WriteError,
+    check_put, put_cost,
+};
 pub use event::{Attribution, Event, Observe, RecordChange, RecordEvent};
 pub use genesis::{FORMAT, Header};
 pub use id::{DatabaseId, DocumentId, Partition};
