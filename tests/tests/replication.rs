@@ -125,3 +125,40 @@ async fn a_server_killed_under_load_has_every_edit_whose_heads_it_returned() -> 
     }
     Ok(())
 }
+
+/// They were one change for each document, larger than any message may be, and never left.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_put_together_arrive_however_large_they_are() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = ServerProcess::start(folder.path(), "127.0.0.1:0", &[])?;
+    let (a, b) = (peer().await?, peer().await?);
+    let here = a.create(None).await?;
+    let there = b.open_database(here.id()).await?;
+    here.declare("blobs", CollectionSchema::new().partitions(1))
+        .await?;
+    let mut state = 1_u64;
+    let mut blob = |_| {
+        // Bytes that do not compress.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    let records: Vec<_> = (0..40)
+        .map(|n| {
+            let bytes = Value::Bytes((0..1 << 19).map(&mut blob).collect());
+            (format!("k{n}"), Record::from([("blob".to_owned(), bytes)]))
+        })
+        .collect();
+    here.collection("blobs").put_many(records).await?;
+    // A text is an operation for each character, of which a change has a million at most.
+    here.declare("texts", CollectionSchema::new().partitions(1))
+        .await?;
+    let text = Record::from([("text".to_owned(), Value::Text("word ".repeat(600)))]);
+    let records = (0..400).map(|n| (format!("k{n}"), text.clone()));
+    here.collection("texts").put_many(records).await?;
+    here.connect(&server.url())?;
+    there.connect(&server.url())?;
+    here.synced(LIMIT).await?;
+    same(&here, &there).await
+}

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub const MAX_KEY_BYTES: usize = 1024;
 /// The largest record, counted as its canonical JSON would be, in bytes. A change must fit into one message.
 pub const MAX_RECORD_BYTES: usize = 4 << 20;
+/// What records that are put in one change may cost together, as [`put_cost`] counts.
+pub const MAX_PUT_COST: usize = 8 << 20;
 
 /// Edits by field name.
 pub type Patch = BTreeMap<String, Edit>;
@@ -167,6 +169,19 @@ pub enum WriteError {
         /// Its size.
         bytes: usize,
     },
+    /// More operations than other peers take in one change.
+    #[error(
+        "the write to {collection} is {ops} operations in one change, and {max} is the most; a character of a text, an \
+         element of a list and a field are one each. Split it, or keep long texts as strings"
+    )]
+    TooManyOperations {
+        /// The collection.
+        collection: String,
+        /// How many operations it is.
+        ops: u64,
+        /// The most.
+        max: u64,
+    },
     /// The document could not take the change: a defect of ours.
     #[error("internal error while writing {key:?}: {source}")]
     Internal {
@@ -205,8 +220,25 @@ pub(crate) fn check_record(key: &str, record: &Record) -> Result<(), WriteError>
     for (field, value) in record {
         check_value(field, value, 0)?;
     }
-    let bytes = record.iter().map(|(n, v)| n.len() + 4 + weight(v)).sum();
-    check_size(key, bytes)
+    check_size(key, record_bytes(record))
+}
+
+fn record_bytes(record: &Record) -> usize {
+    record.iter().map(|(n, v)| n.len() + 4 + weight(v)).sum()
+}
+
+/// How much room a record takes in the change that puts it: its bytes, and 8 for each operation. Records of together at
+/// most [`MAX_PUT_COST`] fit into one change.
+pub fn put_cost(record: &Record) -> usize {
+    fn ops(value: &Value) -> usize {
+        1 + match value {
+            Value::Text(text) => text.chars().count(),
+            Value::List(items) => items.iter().map(ops).sum(),
+            Value::Map(map) => map.values().map(ops).sum(),
+            _ => 1,
+        }
+    }
+    record_bytes(record) + 8 * record.values().map(ops).sum::<usize>()
 }
 
 pub(crate) fn check_patch(key: &str, patch: &Patch) -> Result<(), WriteError> {

@@ -31,7 +31,10 @@ pub use catalog::{CollectionSchema, DeleteRule, FieldType};
 pub use conflict::{Claim, ClaimId, Conflict, ConflictKind, Settlement};
 pub use database::{Database, Quarantined, Scan};
 pub use document::{DocumentError, Provenance};
-pub use edit::{Edit, MAX_KEY_BYTES, MAX_RECORD_BYTES, Patch, WriteContext, WriteError, check_put};
+pub use edit::{
+    Edit, MAX_KEY_BYTES, MAX_PUT_COST, MAX_RECORD_BYTES, Patch, WriteContext, WriteError,
+    check_put, put_cost,
+};
 pub use event::{Attribution, ConflictEvent, Event, Observe, RecordChange, RecordEvent};
 pub use genesis::{FORMAT, Header};
 pub use id::{DatabaseId, DocumentId, Partition};

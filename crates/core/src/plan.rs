@@ -11,7 +11,7 @@ use crate::read::{
 };
 use crate::value::{Record, Value};
 use automerge::transaction::{Transactable, Transaction};
-use automerge::{ActorId, AutomergeError, ObjId, ScalarValue, hydrate};
+use automerge::{ActorId, Automerge, AutomergeError, ObjId, ReadDoc as _, ScalarValue, hydrate};
 use std::collections::{BTreeMap, HashMap};
 
 /// One operation on a document.
@@ -26,6 +26,22 @@ pub(crate) enum Step {
 }
 
 impl Step {
+    /// How many operations it is at most.
+    pub fn ops(&self, doc: Option<&Automerge>) -> usize {
+        match self {
+            Self::Put(_, _, value) => ops_of(value),
+            Self::Delete(..) | Self::Increment(..) => 1,
+            Self::UpdateText(object, text) => {
+                let old = doc.and_then(|doc| doc.text(object).ok());
+                changed_characters(old.as_deref().unwrap_or_default(), text)
+            }
+            Self::SpliceText(_, _, delete, insert) => delete + insert.chars().count(),
+            Self::SpliceList(_, _, delete, insert) => {
+                delete + insert.iter().map(ops_of).sum::<usize>()
+            }
+        }
+    }
+
     pub fn run(self, tx: &mut Transaction<'_>) -> Result<(), AutomergeError> {
         match self {
             Self::Put(object, name, hydrate::Value::Scalar(value)) => tx.put(object, name, value),
@@ -55,6 +71,26 @@ impl Step {
             }
         }
     }
+}
+
+fn ops_of(value: &hydrate::Value) -> usize {
+    1 + match value {
+        hydrate::Value::Scalar(_) => 0,
+        hydrate::Value::Map(map) => map.iter().map(|(_, entry)| ops_of(&entry.value)).sum(),
+        hydrate::Value::List(list) => list.iter().map(|item| ops_of(&item.value)).sum(),
+        hydrate::Value::Text(text) => text.to_string().chars().count(),
+    }
+}
+
+/// The characters between what two texts have in common at their beginnings and at their ends.
+fn changed_characters(old: &str, new: &str) -> usize {
+    let common = |(a, b): &(char, char)| a == b;
+    let prefix = old.chars().zip(new.chars()).take_while(common).count();
+    let (old, new) = (old.chars().skip(prefix), new.chars().skip(prefix));
+    let (old, new): (Vec<_>, Vec<_>) = (old.collect(), new.collect());
+    let reversed = || old.iter().rev().copied().zip(new.iter().rev().copied());
+    let suffix = reversed().take_while(common).count();
+    old.len() + new.len() - 2 * suffix
 }
 
 /// The operations of one write to one record, by the rank of their document.

@@ -95,6 +95,7 @@ impl Database {
             Operation::Declare(schema) => self.declare(&write, schema, &mut local)?,
             operation => {
                 let (pending, steps) = self.plan(&write.collection, operation, &mut local)?;
+                self.check_ops(&write.collection, &steps)?;
                 if !steps.is_empty() {
                     self.declare_if_new(&write, &mut local)?;
                 }
@@ -191,6 +192,25 @@ impl Database {
         let conflicts = self.ledger(collection, key, &found, &views, &counts);
         let record = found.record;
         Ok((Look { record, conflicts }, changed))
+    }
+
+    /// Nobody would take a change with too many operations, nor any later one of its document.
+    fn check_ops(&self, collection: &str, steps: &Steps) -> Result<(), WriteError> {
+        let max = self.limits.ops_per_change;
+        for (partition, steps) in steps {
+            let stored = self.stored(&partition.document(&self.id));
+            let doc = stored.map(|document| &document.doc);
+            let ops = steps.iter().map(|step| step.ops(doc) as u64).sum();
+            if ops > max {
+                let collection = collection.to_owned();
+                return Err(WriteError::TooManyOperations {
+                    collection,
+                    ops,
+                    max,
+                });
+            }
+        }
+        Ok(())
     }
 
     fn carry_out(

@@ -5,7 +5,8 @@ use crate::error::Error;
 use crate::subscription::Subscription;
 use headwater_core::typed::{from_record, to_record};
 use headwater_core::{
-    Attribution, Conflict, ConflictEvent, Operation, Patch, Record, Scan, Settlement, Written,
+    Attribution, Conflict, ConflictEvent, MAX_PUT_COST, Operation, Patch, Record, Scan, Settlement,
+    Written, put_cost,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -52,13 +53,16 @@ impl Collection {
     ) -> Result<Written, Error> {
         let mut total = Written::default();
         let mut batch = BTreeMap::new();
+        let mut cost = 0;
         let mut records = records.into_iter().peekable();
         while let Some((key, record)) = records.next() {
+            cost += put_cost(&record);
             batch.insert(key, record);
-            let ends = records
-                .peek()
-                .is_none_or(|(next, _)| batch.contains_key(next));
+            let ends = records.peek().is_none_or(|(next, record)| {
+                batch.contains_key(next) || cost + put_cost(record) > MAX_PUT_COST
+            });
             if ends || batch.len() == PUT_BATCH {
+                cost = 0;
                 let operation = Operation::Put(std::mem::take(&mut batch));
                 total += self.database.write(&self.name, operation).await?;
             }

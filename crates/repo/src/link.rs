@@ -8,7 +8,7 @@ use crate::scope::{DatabaseScope, EveryDatabase};
 use crate::session::{self, Scope, SessionError};
 use crate::sync_state::{LinkState, LinkStatus, Tracker};
 use crate::transport;
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future};
 use headwater_sync::backoff::Backoff;
 use headwater_sync::connection::Role;
 use std::pin::pin;
@@ -161,7 +161,15 @@ impl Dialer {
             let transport = transport::connect(&self.url, config.max_message).await?;
             let joined = |_: &_| self.show(Some(LinkState::Connected));
             let scope = Arc::clone(&self.scope);
-            Ok(session::run(transport, Role::Client, config, scope, joined).await)
+            Ok(session::run(
+                transport,
+                Role::Client,
+                config,
+                scope,
+                joined,
+                future::pending(),
+            )
+            .await)
         };
         let mut session = pin!(session.fuse());
         futures::select_biased! {

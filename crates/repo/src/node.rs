@@ -17,7 +17,6 @@ use headwater_sync::engine::{
 use headwater_sync::frame::Frame;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -96,7 +95,8 @@ pub(crate) struct Node<R: Driven> {
     loader: Loader<R>,
     watcher: Arc<dyn Watcher<R>>,
     state: Mutex<State<R>>,
-    failed: AtomicBool,
+    /// Why storage fails, while it does.
+    failure: Mutex<Option<String>>,
 }
 
 struct State<R: Driven> {
@@ -143,7 +143,7 @@ impl<R: Driven> Node<R> {
                 chunks: restored.chunks,
                 saving: HashMap::new(),
             }),
-            failed: AtomicBool::new(false),
+            failure: Mutex::default(),
         });
         let compactions = {
             let state = node.lock();
@@ -165,9 +165,14 @@ impl<R: Driven> Node<R> {
         read(self.lock().engine.replica())
     }
 
-    /// Whether storage has failed and is being opened again.
-    pub fn is_failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
+    /// Why storage failed, while it is being opened again.
+    pub fn failure(&self) -> Option<String> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.clone()
+    }
+
+    fn set_failure(&self, why: Option<String>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// Writes; resolves once the write is durable.
@@ -222,8 +227,19 @@ impl<R: Driven> Node<R> {
         while let Some(output) = state.engine.poll_output() {
             match output {
                 Output::Send { connection, frame } => {
+                    if let Some(outgoing) = state.connections.get(&connection)
+                        && outgoing.send(frame)
+                    {
+                        state.engine.congested(connection);
+                    }
+                }
+                Output::Congested { connection } => {
                     if let Some(outgoing) = state.connections.get(&connection) {
-                        outgoing.send(frame);
+                        let (node, drained) = (Arc::clone(self), outgoing.drained());
+                        runtime::spawn(async move {
+                            drained.await;
+                            node.with_engine(|engine| engine.drained(connection));
+                        });
                     }
                 }
                 Output::Persist { batch, chunks } => self.persist(state, batch, chunks),
@@ -296,7 +312,7 @@ impl<R: Driven> Node<R> {
             let mut state = self.lock();
             let saved = state.saving.remove(&batch).unwrap_or_default();
             if let Err(message) = &result {
-                self.failed.store(true, Ordering::Relaxed);
+                self.set_failure(Some(message.clone()));
                 if !self.store.is_closed() {
                     tracing::error!(scope = %self.scope, message, "storage failed");
                     let node = Arc::clone(self);
@@ -399,7 +415,7 @@ impl<R: Driven> Node<R> {
         let mut state = self.lock();
         state.chunks = restored.chunks;
         state.saving.clear();
-        self.failed.store(false, Ordering::Relaxed);
+        self.set_failure(None);
         state.engine.replace_replica(restored.replica);
         self.run_outputs(&mut state);
         Ok(())

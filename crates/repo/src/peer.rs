@@ -6,9 +6,10 @@ use crate::node::{Node, Restored};
 use crate::options::Options;
 use crate::replica::DatabaseReplica;
 use crate::runtime;
-use crate::session::Outgoing;
+use crate::session::{self, Outgoing, Scope, SessionError};
 use crate::store::Store;
 use crate::sync_state::{Acknowledged, Tracker};
+use crate::transport::Transport;
 use crate::{DatabaseId, DocumentId};
 use automerge::ActorId;
 use headwater_core::Observe;
@@ -17,7 +18,7 @@ use headwater_sync::engine::{ConnectionId, EngineConfig, Peer as EnginePeer};
 use headwater_sync::frame::{HEADWATER_VERSION, HeadwaterMetadata, PeerId, PeerMetadata};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// A replica of any number of databases, kept in one store. Cloning it gives another handle to the same.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub(crate) struct Inner {
     acknowledged: mpsc::UnboundedSender<Acknowledged>,
     observe: Mutex<Observe>,
     on_open: Mutex<Option<OnOpen>>,
+    /// Whether connections that were accepted are to end. Each holds a receiver for as long as it lasts.
+    closing: watch::Sender<bool>,
 }
 
 /// Called with each database that is opened, before anything can change in it.
@@ -103,6 +106,7 @@ impl Peer {
                 acknowledged,
                 observe: Mutex::new(Observe::Changes),
                 on_open: Mutex::default(),
+                closing: watch::Sender::default(),
             }),
         })
     }
@@ -192,11 +196,12 @@ impl Peer {
         *lock(&self.inner.on_open) = Some(OnOpen(on_open));
     }
 
-    /// Whether storage is failing; what is written then is refused, and what is read may be older than what was written.
-    pub fn storage_failed(&self) -> bool {
+    /// Why storage is failing, if it is: what is written then is refused, and what is read may be older than what was
+    /// written. It is tried again until it works.
+    pub fn storage_failure(&self) -> Option<String> {
         lock(&self.inner.open)
             .values()
-            .any(|node| node.node.is_failed())
+            .find_map(|node| node.node.failure())
     }
 
     /// The name by which this peer goes on its connections.
@@ -204,8 +209,11 @@ impl Peer {
         &self.inner.peer_id
     }
 
-    /// Lets go of the store. Connections end, and every handle fails from now on.
+    /// Lets go of the store. Connections end, those that were accepted within two seconds and told why, and every handle
+    /// fails from now on.
     pub async fn close(&self) -> Result<(), Error> {
+        self.inner.closing.send_replace(true);
+        self.inner.closing.closed().await;
         for node in std::mem::take(&mut *lock(&self.inner.open)).into_values() {
             node.end_links();
         }
@@ -249,6 +257,18 @@ impl Inner {
             ..config
         };
         config
+    }
+
+    /// Runs a connection that was accepted until it ends or the peer is closed.
+    pub async fn serve(&self, transport: impl Transport, scope: Arc<dyn Scope>) -> SessionError {
+        let config = self.connection_config();
+        let mut closing = self.closing.subscribe();
+        let stop = async move {
+            // The sender lives as long as this peer, so waiting cannot fail.
+            let _ = closing.wait_for(|closing| *closing).await;
+            "the server is stopping: edits stay where they are, and sync when it is back".to_owned()
+        };
+        session::run(transport, Role::Server, config, scope, |_| {}, stop).await
     }
 
     /// The node of a database, loaded if it is not.

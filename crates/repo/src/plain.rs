@@ -5,13 +5,12 @@ use crate::error::Error;
 use crate::node::{Node, Restored, Watcher};
 use crate::peer::{Inner, Peer};
 use crate::scope::{PLAIN, PlainScope, shard};
-use crate::session::{self, SessionError};
+use crate::session::SessionError;
 use crate::store::Store;
 use crate::transport::Transport;
 use automerge::Automerge;
 use futures::future;
 use headwater_core::bounds;
-use headwater_sync::connection::Role;
 use headwater_sync::engine::{EngineConfig, Replica as _};
 use headwater_sync::plain::{DocumentChanged, PlainDocuments};
 use std::collections::HashMap;
@@ -58,8 +57,12 @@ impl PlainStore {
     /// Serves a stock client until the connection ends.
     pub async fn serve(&self, transport: impl Transport) -> SessionError {
         let scope = Arc::new(PlainScope(Arc::clone(&self.nodes)));
-        let config = self.inner.connection_config();
-        session::run(transport, Role::Server, config, scope, |_| {}).await
+        self.inner.serve(transport, scope).await
+    }
+
+    /// Why storage is failing, if it is. It is tried again until it works.
+    pub fn storage_failure(&self) -> Option<String> {
+        self.nodes.iter().find_map(|node| node.failure())
     }
 
     /// Reads a document, if it is there.
@@ -93,7 +96,7 @@ async fn restore(store: &Store, index: usize) -> Result<Restored<PlainDocuments>
     let mut kept = HashMap::new();
     let mut chunk_keys = loaded.chunk_keys;
     for (id, chunks) in loaded.documents {
-        let limits = bounds::Limits::default();
+        let limits = bounds::Limits::stored();
         let mut split = Vec::new();
         let checked = chunks.iter().try_for_each(|chunk| {
             let summary = bounds::check_chunks(chunk, &limits)?;

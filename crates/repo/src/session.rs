@@ -13,13 +13,16 @@ use headwater_sync::engine::ConnectionId;
 use headwater_sync::frame::{Frame, PeerId};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How many bytes may wait to be sent on one connection. A peer that reads slower is cut off, and catches up when it
-/// comes back.
-const MAX_QUEUED: usize = 256 << 20;
+/// How many bytes may wait to be sent on one connection before its peer gets no more changes. It catches up once half of
+/// them are out.
+const MUCH_QUEUED: usize = 16 << 20;
+
+/// At how many bytes that wait a peer is cut off that asks for more and more without reading. It can come back.
+const MAX_QUEUED: usize = 4 * MUCH_QUEUED;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -79,17 +82,43 @@ impl Item {
 pub(crate) struct Outgoing {
     queue: mpsc::UnboundedSender<Item>,
     queued: Arc<AtomicUsize>,
+    /// Is sent to each time that no longer much is queued.
+    drained: Arc<watch::Sender<()>>,
+    closing: Arc<AtomicBool>,
     /// How many engines want no more to be read for now.
     pauses: Arc<watch::Sender<usize>>,
 }
 
 impl Outgoing {
-    pub fn send(&self, frame: Bytes) {
-        if self.queued.load(Ordering::Relaxed) > MAX_QUEUED {
-            self.close("it reads too slowly".to_owned());
-            return;
+    /// Queues a frame. Returns whether much is queued now.
+    pub fn send(&self, frame: Bytes) -> bool {
+        if self.closing.load(Ordering::Relaxed) {
+            return false;
         }
-        self.push(Item::Transmit(Transmit::Frame(frame)));
+        if self.queued.load(Ordering::Relaxed) > MAX_QUEUED {
+            self.close("it asks for more without reading what it was sent".to_owned());
+            return false;
+        }
+        self.push(Item::Transmit(Transmit::Frame(frame))) > MUCH_QUEUED
+    }
+
+    /// Resolves once at most half of what is much is queued, or the connection is gone.
+    pub fn drained(&self) -> impl Future<Output = ()> + MaybeSend + 'static {
+        let (mut drained, queued) = (self.drained.subscribe(), Arc::clone(&self.queued));
+        async move {
+            let enough = |(): &()| queued.load(Ordering::Relaxed) <= MUCH_QUEUED / 2;
+            let _ = drained.wait_for(enough).await;
+        }
+    }
+
+    /// Tells the peer why its connection ends.
+    pub fn send_error(&self, sender: PeerId, target: PeerId, message: String) {
+        let why = Frame::Error {
+            sender,
+            target,
+            message,
+        };
+        self.send(why.encode());
     }
 
     pub fn pause(&self) {
@@ -102,13 +131,27 @@ impl Outgoing {
     }
 
     pub fn close(&self, message: String) {
-        self.push(Item::Close(message));
+        if !self.closing.swap(true, Ordering::Relaxed) {
+            self.push(Item::Close(message));
+        }
     }
 
-    fn push(&self, item: Item) {
-        self.queued.fetch_add(item.size(), Ordering::Relaxed);
+    /// Returns how many bytes are queued with it.
+    fn push(&self, item: Item) -> usize {
+        let size = item.size();
+        let before = self.queued.fetch_add(size, Ordering::Relaxed);
         // If the other end of the queue is gone, so is the connection.
         let _ = self.queue.unbounded_send(item);
+        before + size
+    }
+
+    /// Notes that so many bytes have left the queue.
+    fn sent(&self, size: usize) {
+        let before = self.queued.fetch_sub(size, Ordering::Relaxed);
+        let enough = MUCH_QUEUED / 2;
+        if before > enough && before - size <= enough {
+            self.drained.send_replace(());
+        }
     }
 }
 
@@ -130,20 +173,23 @@ impl Drop for Gone {
     }
 }
 
-/// Runs a connection until it ends. `on_joined` is called once the handshake is done.
+/// Runs a connection until it ends, or until `stop` says why it has to. `on_joined` is called once the handshake is done.
 pub(crate) async fn run<T: Transport>(
     transport: T,
     role: Role,
     config: ConnectionConfig,
     scope: Arc<dyn Scope>,
     on_joined: impl FnOnce(&RemotePeer) + MaybeSend,
+    stop: impl Future<Output = String> + MaybeSend,
 ) -> SessionError {
     let id = next_id();
     let (queue, mut items) = mpsc::unbounded();
     let (pauses, paused) = watch::channel(0);
     let outgoing = Outgoing {
         queue,
-        queued: Arc::new(AtomicUsize::new(0)),
+        queued: Arc::default(),
+        drained: Arc::default(),
+        closing: Arc::default(),
         pauses: Arc::new(pauses),
     };
     let gone = Gone {
@@ -158,17 +204,36 @@ pub(crate) async fn run<T: Transport>(
         outgoing: outgoing.clone(),
         paused,
     };
+    let name = config.peer_id.clone();
     // Sending and receiving go on independently: two peers that each wait for the other to read would wait for ever.
-    let ended = {
-        let mut sending = pin!(send_all(&mut sink, &mut items, &outgoing.queued).fuse());
+    let (ended, can_send) = {
+        let mut sending = pin!(send_all(&mut sink, &mut items, &outgoing).fuse());
         let mut receiving = pin!(session.receive_all(stream, config, on_joined).fuse());
+        let mut stop = pin!(stop.fuse());
         select_biased! {
-            ended = receiving => ended,
-            ended = sending => ended,
+            why = stop => {
+                outgoing.send_error(name, PeerId::new("unknown"), why.clone());
+                (SessionError::Closed(why), true)
+            }
+            ended = receiving => (ended, true),
+            ended = sending => {
+                let broken = matches!(ended, SessionError::Transport(_));
+                (ended, !broken)
+            }
         }
     };
     drop(gone);
-    // What is still queued, such as the frame that says why, goes out if the peer takes it soon.
+    if can_send {
+        say_goodbye(sink, items).await;
+    }
+    ended
+}
+
+/// Sends what is still queued, such as the frame that says why, and closes, if the peer takes it soon.
+async fn say_goodbye(
+    mut sink: impl futures::Sink<Transmit, Error = TransportError> + Unpin,
+    mut items: mpsc::UnboundedReceiver<Item>,
+) {
     let mut flush = pin!(
         async {
             while let Ok(item) = items.try_recv() {
@@ -188,22 +253,23 @@ pub(crate) async fn run<T: Transport>(
         () = flush => {}
         () = timeout => {}
     }
-    ended
 }
 
 async fn send_all(
     sink: &mut (impl futures::Sink<Transmit, Error = TransportError> + Unpin),
     items: &mut mpsc::UnboundedReceiver<Item>,
-    queued: &AtomicUsize,
+    outgoing: &Outgoing,
 ) -> SessionError {
     while let Some(first) = items.next().await {
         let mut next = Some(first);
         while let Some(item) = next {
-            queued.fetch_sub(item.size(), Ordering::Relaxed);
+            let size = item.size();
             match item {
                 Item::Close(message) => {
-                    let _ = sink.flush().await;
-                    return SessionError::Closed(message);
+                    return match sink.flush().await {
+                        Ok(()) => SessionError::Closed(message),
+                        Err(error) => error.into(),
+                    };
                 }
                 Item::Transmit(transmit) => {
                     if let Err(error) = sink.feed(transmit).await {
@@ -211,6 +277,7 @@ async fn send_all(
                     }
                 }
             }
+            outgoing.sent(size);
             next = items.try_recv().ok();
         }
         if let Err(error) = sink.flush().await {
@@ -263,7 +330,11 @@ impl Session {
                     .handle_timeout(runtime::monotonic())
                     .map(|()| Received::Nothing),
                 Some(None) => return SessionError::Ended,
-                Some(Some(Err(error))) => return error.into(),
+                Some(Some(Err(error))) => {
+                    // A message that is too large ends the connection, but its sender may still hear of it.
+                    self.outgoing.send_error(name, peer_name, error.to_string());
+                    return error.into();
+                }
                 Some(Some(Ok(message))) => connection.receive(message, runtime::monotonic()),
             };
             let outcome = match outcome {
@@ -284,12 +355,7 @@ impl Session {
                 Ok(Received::Frame(frame)) => self.scope.frame(self.id, frame).await,
             };
             if let Err(error) = outcome {
-                let why = Frame::Error {
-                    sender: name,
-                    target: peer_name,
-                    message: error.to_string(),
-                };
-                self.outgoing.send(why.encode());
+                self.outgoing.send_error(name, peer_name, error.to_string());
                 return error;
             }
             // The sender lives as long as this session, so waiting cannot fail.

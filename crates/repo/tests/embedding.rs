@@ -87,11 +87,11 @@ async fn a_write_that_is_not_stored_is_an_error_and_is_not_there_afterwards() {
     disk.fail_all(Some(Fault::Full));
     let error = notes.put("lost", record.clone()).await.unwrap_err();
     assert!(error.to_string().contains("not saved"), "{error}");
-    assert!(peer.storage_failed());
+    assert!(peer.storage_failure().is_some());
     disk.fail_all(None);
     // A write that was made while storage failed waits until it works again.
     notes.put("later", record).await.unwrap();
-    assert!(!peer.storage_failed());
+    assert_eq!(peer.storage_failure(), None);
     assert!(notes.get("kept").is_some());
     assert!(notes.get("lost").is_none());
     assert!(notes.get("later").is_some());

@@ -11,7 +11,10 @@ pub fn apply(before: Option<&Record>, key: &str, operation: &Operation) -> Optio
             record
         }),
         Operation::Delete(name) if name == key => None,
-        Operation::Patch(..) | Operation::Delete(_) | Operation::Declare(_) => before.cloned(),
+        Operation::Patch(..)
+        | Operation::Delete(_)
+        | Operation::Declare(_)
+        | Operation::Settle(..) => before.cloned(),
     }
 }
 
@@ -21,7 +24,7 @@ fn edit(record: &mut Record, patch: &Patch) {
             Edit::Remove => {
                 record.remove(name);
             }
-            Edit::Set(value) => {
+            Edit::Set(value) | Edit::Reset(value) => {
                 record.insert(name.clone(), value.clone());
             }
             edit => {
@@ -60,6 +63,9 @@ fn edited(value: Option<Value>, change: &Edit) -> Value {
             edit(&mut map, patch);
             Value::Map(map)
         }
-        Edit::Set(_) | Edit::Remove => Value::Null,
+        // Sets are in no program yet.
+        Edit::Set(_) | Edit::Reset(_) | Edit::Remove | Edit::Add(_) | Edit::Discard(_) => {
+            Value::Null
+        }
     }
 }

@@ -200,7 +200,9 @@ impl Program {
             .collect();
         let named = match operation {
             Operation::Put(records) => records.contains_key(key),
-            Operation::Patch(name, _) | Operation::Delete(name) => name == key,
+            Operation::Patch(name, _) | Operation::Delete(name) | Operation::Settle(name, ..) => {
+                name == key
+            }
             Operation::Declare(_) => false,
         };
         if named && !hashes.is_empty() {

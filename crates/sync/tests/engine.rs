@@ -52,6 +52,11 @@ fn sync(connection: ConnectionId, document: DocumentId, data: impl Into<Bytes>) 
     })
 }
 
+/// A message of a peer that has nothing.
+fn ask() -> Vec<u8> {
+    SyncMessage::new(MessageVersion::V1, Vec::new(), Vec::new()).encode()
+}
+
 /// A message that brings all of `document`.
 fn push(document: &Automerge) -> Vec<u8> {
     let changes = document.get_changes(&[]);
@@ -176,6 +181,98 @@ fn a_bad_message_does_not_spoil_the_batch_it_came_in() {
     let mut copy = Automerge::new();
     copy.load_incremental(bytes).unwrap();
     assert_eq!(copy.get_heads(), filled(3).get_heads());
+}
+
+/// An acknowledgement was taken at once while an older message of the same peer waited for a batch, which then took back
+/// what the peer was known to have: it never was in sync.
+#[test]
+fn what_a_peer_says_later_counts_although_what_it_said_before_has_to_wait() {
+    let mut engine = engine();
+    let id = document(1);
+    put(&mut engine, id, 0);
+    run(&mut engine);
+    let old = engine.replica().document(&id).unwrap().clone();
+    put(&mut engine, id, 1);
+    run(&mut engine);
+    let peer = join(&mut engine, 1, true);
+    let heads = |engine: &TestEngine, id| {
+        let heads = engine.replica().document(&id).unwrap().get_heads();
+        SyncMessage::new(MessageVersion::V1, heads, Vec::new()).encode()
+    };
+    let now = heads(&engine, id);
+    engine.receive(peer, sync(peer, id, now.clone()));
+    engine.receive(
+        peer,
+        Frame::Announced {
+            sender: PeerId::new("peer1"),
+            target: PeerId::new("server"),
+            database: None,
+        },
+    );
+    run(&mut engine);
+    assert!(engine.in_sync());
+    // A batch of another document is on its way to the disk.
+    put(&mut engine, document(9), 1);
+    let told = outputs(&mut engine);
+    let Some(Output::Persist { batch, .. }) = told.last() else {
+        panic!("nothing to store");
+    };
+    engine.receive(peer, sync(peer, id, push(&old)));
+    engine.receive(peer, sync(peer, id, now));
+    engine.persisted(*batch, Ok(()));
+    run(&mut engine);
+    let other = heads(&engine, document(9));
+    engine.receive(peer, sync(peer, document(9), other));
+    run(&mut engine);
+    assert!(engine.in_sync());
+}
+
+/// automerge-repo does not ask again for what it was not sent, unless it begins anew.
+#[test]
+fn a_stock_client_that_reads_too_slowly_is_told_to_reconnect_when_it_keeps_up() {
+    let mut engine = engine();
+    let stock = join(&mut engine, 1, false);
+    engine.receive(stock, sync(stock, document(1), push(&filled(1))));
+    run(&mut engine);
+    engine.congested(stock);
+    put(&mut engine, document(1), 1);
+    let frames = run(&mut engine);
+    assert_eq!(frames, []);
+    engine.drained(stock);
+    let told = outputs(&mut engine);
+    assert!(matches!(
+        &told[..],
+        [Output::Send { frame, .. }, Output::Close { connection, .. }]
+            if *connection == stock && matches!(Frame::decode(frame, 1 << 20), Ok(Frame::Error { .. }))
+    ));
+}
+
+/// Also where many answers are due at once, before any of them can be sent.
+#[test]
+fn answers_stop_where_too_much_waits_to_be_sent() {
+    let mut config = EngineConfig::new(PeerId::new("server"));
+    config.outgoing = 4000;
+    let mut engine = engine_with(config);
+    let author = join(&mut engine, 1, true);
+    for number in 0..20 {
+        engine.receive(author, sync(author, document(number), push(&filled(30))));
+        run(&mut engine);
+    }
+    let reader = join(&mut engine, 2, true);
+    run(&mut engine);
+    put(&mut engine, document(99), 1);
+    for number in 0..20 {
+        engine.receive(reader, sync(reader, document(number), ask()));
+    }
+    engine.persisted(headwater_sync::engine::BatchId(20), Ok(()));
+    let told = outputs(&mut engine);
+    let congested = |output: &Output<_>| matches!(output, Output::Congested { connection } if *connection == reader);
+    assert!(told.iter().any(congested));
+    let sent = told.iter().filter_map(|output| match output {
+        Output::Send { connection, frame } if *connection == reader => Some(frame.len()),
+        _ => None,
+    });
+    assert!(sent.sum::<usize>() < 8000);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Network, Random, document};
+use headwater_sync::engine::ConnectionId;
 use proptest::prelude::*;
 
 fn shape(shape: usize, nodes: usize) -> Network {
@@ -15,8 +16,7 @@ fn shape(shape: usize, nodes: usize) -> Network {
 }
 
 /// Lets `steps` things happen, then stops all trouble.
-fn converges(seed: u64, kind: usize, nodes: usize, documents: usize, steps: usize) {
-    let mut network = shape(kind, nodes);
+fn converges(mut network: Network, seed: u64, documents: usize, steps: usize) {
     let mut random = Random(seed);
     for _ in 0..steps {
         network.step(&mut random, documents);
@@ -30,7 +30,15 @@ fn converges(seed: u64, kind: usize, nodes: usize, documents: usize, steps: usiz
 /// only met us.
 #[test]
 fn changes_that_a_bloom_filter_hid_are_asked_for() {
-    converges(1_516_426_244_628_505_746, 1, 4, 2, 116);
+    converges(shape(1, 4), 1_516_426_244_628_505_746, 2, 116);
+}
+
+/// A message that had to wait for another was dropped, because nothing had noted yet that its document is shared.
+#[test]
+fn what_waits_for_a_batch_is_not_dropped() {
+    let mut network = shape(0, 5);
+    network.slow_readers = true;
+    converges(network, 13_563_817_543_576_122_944, 3, 147);
 }
 
 proptest! {
@@ -41,8 +49,11 @@ proptest! {
         nodes in 3_usize..6,
         documents in 1_usize..4,
         steps in 50_usize..400,
+        slow_readers in any::<bool>(),
     ) {
-        converges(seed, kind, nodes, documents, steps);
+        let mut network = shape(kind, nodes);
+        network.slow_readers = slow_readers;
+        converges(network, seed, documents, steps);
     }
 }
 
@@ -92,6 +103,33 @@ fn a_reconnecting_peer_that_lags_gets_what_it_lacks_in_one_message() {
     // Two announcements, the changes, the acknowledgement, and that the lagging peer did not know the heads announced.
     assert!(
         network.delivered - before <= 5,
+        "{}",
+        network.delivered - before
+    );
+    network.assert_converged();
+}
+
+/// A slow reader costs no memory: what it misses is not kept for it, and it asks once it has read what was sent.
+#[test]
+fn a_peer_that_reads_too_slowly_gets_what_it_missed_at_once_when_it_keeps_up() {
+    let mut network = Network::line(2);
+    network.nodes[0].put(document(1), "key", 0);
+    network.settle();
+    let slow = ConnectionId(0);
+    network.nodes[0].engine.congested(slow);
+    let before = network.delivered;
+    for value in 1..=100 {
+        network.nodes[0].put(document(1), "key", value);
+        network.nodes[0].put(document(2), "key", value);
+        network.collect();
+        network.nodes[0].complete_write(true);
+        network.collect();
+    }
+    assert!(!network.deliver(0, 0) && !network.deliver(0, 1));
+    network.settle();
+    // Of each document two announcements, the changes and the acknowledgement, and that the peer did not know the heads.
+    assert!(
+        network.delivered - before <= 10,
         "{}",
         network.delivered - before
     );

@@ -50,7 +50,7 @@ fn code_of_write(refused: &WriteError) -> &'static str {
         WriteError::OutOfRange { .. } => "out-of-range",
         WriteError::CounterOverflow { .. } => "counter-overflow",
         WriteError::TooDeep { .. } => "too-deep",
-        WriteError::TooLarge { .. } => "too-large",
+        WriteError::TooLarge { .. } | WriteError::TooManyOperations { .. } => "too-large",
         WriteError::Internal { .. } => "internal",
     }
 }

@@ -47,6 +47,14 @@ fn what_cannot_be_written_is_refused_and_changes_nothing() {
         (a.try_put(&long, &[]), "a key has 1 to 1024"),
         (a.try_put("k", &[("x", large)]), "Split it"),
         (
+            a.try_put("new", &[("x", Value::Text("x".repeat(1_000_000)))]),
+            "keep long texts as strings",
+        ),
+        (
+            a.try_put("k", &[("t", Value::String("x".repeat(1_000_002)))]),
+            "keep long texts as strings",
+        ),
+        (
             a.try_put("k", &[("x", nested(MAX_DEPTH + 1))]),
             "flatten the record",
         ),

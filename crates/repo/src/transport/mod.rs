@@ -30,7 +30,7 @@ pub trait MaybeSend {}
 #[cfg(target_arch = "wasm32")]
 impl<T: ?Sized> MaybeSend for T {}
 
-/// One WebSocket connection. The stream ends when the peer has closed it.
+/// One WebSocket connection. The stream ends when the peer has closed it. The sink is not used again once it has failed.
 pub trait Transport:
     Stream<Item = Result<Incoming, TransportError>>
     + Sink<Transmit, Error = TransportError>

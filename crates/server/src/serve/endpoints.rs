@@ -38,14 +38,15 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-/// 200 while everything works, 503 while storage or the lake does not, with what is wrong.
+/// 200 while everything works; 503 with what is wrong while storage or the lake fails. Both are tried again until they work.
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    let storage_failed = shared.peer.storage_failed();
+    let of_plain = || shared.plain.as_ref()?.storage_failure();
+    let storage = shared.peer.storage_failure().or_else(of_plain);
     let lake = shared.feed.status();
-    let healthy = !storage_failed && lake.error.is_none();
+    let healthy = storage.is_none() && lake.error.is_none();
     let body = json!({
         "status": if healthy { "ok" } else { "failing" },
-        "storage": if storage_failed { "failing: see the log; writes are refused until it works again" } else { "ok" },
+        "storage": storage.as_deref().unwrap_or("ok"),
         "lake": lake.error.as_deref().unwrap_or("ok"),
         "lake_publications": lake.publications,
         "lake_pending": lake.pending,

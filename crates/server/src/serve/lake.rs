@@ -117,7 +117,10 @@ impl LakeFeed {
 
     pub fn status(&self) -> Status {
         let state = self.lock();
+        let ended = state.thread.as_ref().is_some_and(JoinHandle::is_finished);
+        let defect = || "publishing has ended: restart the server, and please report it".to_owned();
         Status {
+            error: state.status.error.clone().or_else(|| ended.then(defect)),
             pending: state.rows.len(),
             ..state.status.clone()
         }
@@ -139,13 +142,14 @@ impl LakeFeed {
         let thread = {
             let mut state = self.lock();
             state.stopping = true;
-            state.databases.clear();
             state.thread.take()
         };
         self.changed.notify_one();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the lake's thread ended badly");
         }
+        // The last publication needed their declarations; each of them leads back here.
+        self.lock().databases.clear();
     }
 
     fn run(&self, mut lake: Lake) {
@@ -268,4 +272,22 @@ fn declared_type(kind: &FieldType) -> Option<DeclaredType> {
         // What a list or a map holds is for the values to say.
         FieldType::List | FieldType::Map | FieldType::Other(_) => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lake_whose_thread_has_ended_is_not_well() {
+        let feed = LakeFeed::new();
+        assert_eq!(feed.status().error, None);
+        let thread = std::thread::spawn(|| {});
+        while !thread.is_finished() {
+            std::thread::yield_now();
+        }
+        feed.lock().thread = Some(thread);
+        let error = feed.status().error.unwrap();
+        assert!(error.contains("restart the server"), "{error}");
+    }
 }

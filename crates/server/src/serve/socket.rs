@@ -5,6 +5,10 @@ use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _, future};
 use headwater::transport::{Transport, TransportError};
 use headwater_sync::connection::{Incoming, Transmit};
+use headwater_sync::frame::FrameError;
+use std::error::Error as _;
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::error::CapacityError;
 
 pub(super) fn transport(socket: WebSocket) -> impl Transport {
     socket
@@ -29,5 +33,11 @@ fn outgoing(transmit: Transmit) -> Message {
 }
 
 fn broken(error: axum::Error) -> TransportError {
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    if let Some(WsError::Capacity(CapacityError::MessageTooLong { size, max_size })) = cause {
+        // The library refuses it before there is a frame to read; whoever sent it is told the same in either case.
+        let (size, limit) = (*size, *max_size);
+        return TransportError(FrameError::TooLarge { size, limit }.to_string());
+    }
     TransportError(format!("the connection broke: {error}"))
 }

@@ -40,8 +40,12 @@ impl<R: Replica> Engine<R> {
         turn: &Turn,
         told: bool,
     ) {
+        let passed_over = self.passes_over(connection, id);
         let Some(document) = self.replica.document(&id) else {
-            return self.answer_lacking(connection, id, turn);
+            return match passed_over {
+                true => {}
+                false => self.answer_lacking(connection, id, turn),
+            };
         };
         let Some((peer, share)) = self.peers.share(connection, id) else {
             return;
@@ -49,10 +53,13 @@ impl<R: Replica> Engine<R> {
         if share.refused {
             return;
         }
-        let limit = self.config.limits.message_bytes;
-        let answer = decide(document, peer, share, turn, told, limit);
         let known = turn.heads.iter().filter(|head| has_change(document, head));
         let known: Vec<_> = known.copied().collect();
+        if passed_over {
+            return self.note_heads(connection, id, &turn.heads, known);
+        }
+        let limit = self.config.limits.message_bytes;
+        let answer = decide(document, peer, share, turn, told, limit);
         let heads = document.get_heads();
         let messages = match answer {
             Answer::Nothing => Vec::new(),

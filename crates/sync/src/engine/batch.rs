@@ -34,6 +34,8 @@ pub(super) struct Batch<R: Replica> {
     events: Vec<R::Event>,
     /// Headwater peers that connected meanwhile and have been told nothing.
     pub(super) newcomers: Vec<ConnectionId>,
+    /// Peers that keep up again, and the documents that they missed something of.
+    pub(super) drained: Vec<(ConnectionId, BTreeSet<DocumentId>)>,
     /// Bytes that each connection waits to have room for again.
     sizes: Vec<(ConnectionId, usize)>,
 }
@@ -80,6 +82,7 @@ impl<R: Replica> Engine<R> {
             written: Vec::new(),
             events: Vec::new(),
             newcomers: Vec::new(),
+            drained: Vec::new(),
             sizes: Vec::new(),
         };
         let mut messages: BTreeMap<DocumentId, Vec<Message>> = BTreeMap::new();
@@ -235,6 +238,9 @@ impl<R: Replica> Engine<R> {
         }
         for connection in &batch.newcomers {
             self.announce_all(*connection, false);
+        }
+        for (connection, behind) in std::mem::take(&mut batch.drained) {
+            self.tell_again(connection, behind);
         }
         let mut told = BTreeSet::new();
         for (document, changes) in &batch.changes {

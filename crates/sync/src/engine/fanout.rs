@@ -40,6 +40,9 @@ impl<R: Replica> Engine<R> {
         let limit = self.config.limits.message_bytes;
         let mut for_all: Option<Shared> = None;
         for connection in self.receivers(&document, created) {
+            if self.passes_over(connection, document) {
+                continue;
+            }
             let key = (document, connection);
             let has_turn = batch.turns.contains_key(&key);
             match self.due(connection, document, created, has_turn) {
@@ -101,13 +104,7 @@ impl<R: Replica> Engine<R> {
             if refused {
                 continue;
             }
-            let document = self.replica.document(&id);
-            let missing = document.is_none();
-            let heads = document
-                .map(|document| document.get_heads())
-                .unwrap_or_default();
-            let message = outgoing::announcement(heads, start_over);
-            self.send_sync(connection, id, &[message], missing);
+            self.announce(connection, id, start_over);
         }
         if let Some(connected) = self.peers.get(connection) {
             let done = Frame::Announced {
@@ -117,6 +114,17 @@ impl<R: Replica> Engine<R> {
             };
             self.send(connection, done.encode());
         }
+    }
+
+    /// Tells a peer the heads of a document.
+    pub(super) fn announce(&mut self, connection: ConnectionId, id: DocumentId, start_over: bool) {
+        let document = self.replica.document(&id);
+        let missing = document.is_none();
+        let heads = document
+            .map(|document| document.get_heads())
+            .unwrap_or_default();
+        let message = outgoing::announcement(heads, start_over);
+        self.send_sync(connection, id, &[message], missing);
     }
 
     /// Sends sync messages about a document to one peer.

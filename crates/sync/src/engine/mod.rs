@@ -8,6 +8,7 @@
 
 mod answer;
 mod batch;
+mod congestion;
 mod ephemeral;
 mod fanout;
 mod outgoing;
@@ -66,17 +67,21 @@ pub struct EngineConfig {
     /// Bytes of messages that may wait for a batch, for each connection. Beyond it the connection is not to be read, and
     /// beyond four times as many it is closed.
     pub backlog: usize,
+    /// Bytes of frames that may wait for [`Engine::poll_output`], for each connection. Beyond it no changes are sent on it
+    /// until [`Engine::drained`].
+    pub outgoing: usize,
     /// Documents that one connection may share.
     pub documents: usize,
 }
 
 impl EngineConfig {
-    /// The usual limits: 16 MiB of backlog and 65,536 documents for each connection.
+    /// The usual limits: 16 MiB each of backlog and of frames to send, and 65,536 documents for each connection.
     pub fn new(peer_id: PeerId) -> Self {
         Self {
             peer_id,
             limits: Limits::default(),
             backlog: 16 << 20,
+            outgoing: 16 << 20,
             documents: 1 << 16,
         }
     }
@@ -135,6 +140,11 @@ pub enum Output<R: Replica> {
     },
     /// Read from this connection again.
     Resume {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// Call [`Engine::drained`] once most of what was sent on this connection is out.
+    Congested {
         /// The connection.
         connection: ConnectionId,
     },
@@ -238,7 +248,13 @@ impl<R: Replica> Engine<R> {
 
     /// What to do next.
     pub fn poll_output(&mut self) -> Option<Output<R>> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if let Some(Output::Send { connection, frame }) = &output
+            && let Some(connected) = self.peers.get_mut(*connection)
+        {
+            connected.unpolled = connected.unpolled.saturating_sub(frame.len());
+        }
+        output
     }
 
     /// Whether a batch failed and [`Self::replace_replica`] is due.
@@ -423,16 +439,20 @@ impl<R: Replica> Engine<R> {
         self.start_batches();
     }
 
-    /// Deals with a message that brings nothing and wants nothing, for which nobody need wait for a batch.
+    /// Deals with a message that brings nothing and wants nothing, for which nobody need wait for a batch unless the peer
+    /// has said something before it that waits.
     fn take_acknowledgement(&mut self, message: &Message) -> bool {
         let turn = &message.turn;
+        let waits = |connected: &peers::Connected| connected.backlog > 0;
+        let waits = self.peers.get(message.connection).is_some_and(waits);
         let (Some(document), Some((_, share))) = (
             self.replica.document(&message.document),
             self.peers.share(message.connection, message.document),
         ) else {
             return false;
         };
-        let quiet = share.caught_up
+        let quiet = !waits
+            && share.caught_up
             && share.spoken
             && !turn.brought
             && turn.need.is_empty()
@@ -546,6 +566,9 @@ impl<R: Replica> Engine<R> {
     }
 
     fn send(&mut self, connection: ConnectionId, frame: Bytes) {
+        if let Some(connected) = self.peers.get_mut(connection) {
+            connected.unpolled += frame.len();
+        }
         self.outputs.push_back(Output::Send { connection, frame });
     }
 
@@ -561,6 +584,7 @@ impl<R: Replica> Engine<R> {
                 continue;
             };
             if target != connection
+                && connected.behind.is_none()
                 && connected.peer.id != frame.sender
                 && shares(self.peers.existing_share(target, &frame.document))
             {

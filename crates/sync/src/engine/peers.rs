@@ -14,6 +14,10 @@ pub(super) struct Connected {
     /// Bytes of its messages that wait for a batch.
     pub(super) backlog: usize,
     pub(super) paused: bool,
+    /// The documents that it missed something of, while too much waits to be sent to it.
+    pub(super) behind: Option<BTreeSet<DocumentId>>,
+    /// Bytes of frames to it that the driver has not taken.
+    pub(super) unpolled: usize,
     /// Whether it has announced everything it had when it connected.
     pub(super) announced: bool,
 }
@@ -52,6 +56,8 @@ impl Peers {
             documents: BTreeSet::new(),
             backlog: 0,
             paused: false,
+            behind: None,
+            unpolled: 0,
             announced: false,
         };
         self.connected.insert(connection, connected);

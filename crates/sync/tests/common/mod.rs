@@ -58,6 +58,8 @@ pub struct Node {
     pub refused: Vec<(ConnectionId, DocumentId)>,
     pub closed: Vec<(ConnectionId, String)>,
     pub paused: BTreeSet<ConnectionId>,
+    /// Connections on which too much waits to be sent.
+    pub congested: BTreeSet<ConnectionId>,
     incarnation: u8,
 }
 
@@ -78,6 +80,7 @@ impl Node {
             refused: Vec::new(),
             closed: Vec::new(),
             paused: BTreeSet::new(),
+            congested: BTreeSet::new(),
             incarnation: 0,
         };
         node.engine = Engine::new(EngineConfig::new(PeerId::new(name)), node.reload());
@@ -141,6 +144,13 @@ impl Node {
         self.engine.persisted(batch, Ok(()));
     }
 
+    /// Everything that waited to be sent is out.
+    pub fn catch_up(&mut self) {
+        for connection in std::mem::take(&mut self.congested) {
+            self.engine.drained(connection);
+        }
+    }
+
     pub fn heads(&self) -> BTreeMap<DocumentId, Vec<ChangeHash>> {
         use headwater_sync::engine::Replica;
         let replica = self.engine.replica();
@@ -193,6 +203,9 @@ impl Node {
                 Output::Resume { connection } => {
                     self.paused.remove(&connection);
                 }
+                Output::Congested { connection } => {
+                    self.congested.insert(connection);
+                }
             }
         }
         frames
@@ -240,6 +253,8 @@ pub struct Network {
     next_connection: u64,
     /// Sync messages delivered so far.
     pub delivered: usize,
+    /// Whether peers can be slower than they are sent to.
+    pub slow_readers: bool,
 }
 
 impl Network {
@@ -257,6 +272,7 @@ impl Network {
             links: edges.iter().map(link).collect(),
             next_connection: 0,
             delivered: 0,
+            slow_readers: false,
         };
         network.heal();
         network
@@ -376,6 +392,8 @@ impl Network {
                 busy |= self.deliver(link, 1);
             }
             for node in &mut self.nodes {
+                busy |= !node.congested.is_empty();
+                node.catch_up();
                 busy |= !node.writing.is_empty();
                 node.complete_write(true);
             }
@@ -402,6 +420,14 @@ impl Network {
             42..46 => self.disconnect(link),
             46..54 => self.connect(link),
             54..55 => self.restart(node),
+            55..58 if self.slow_readers => {
+                let link = &self.links[link];
+                if let Some(connection) = link.connection {
+                    let end = link.ends[random.below(2)];
+                    self.nodes[end].engine.congested(connection);
+                }
+            }
+            58..61 if self.slow_readers => self.nodes[node].catch_up(),
             _ => {
                 self.deliver(link, random.below(2));
             }
