@@ -127,6 +127,12 @@ pub enum WriteError {
         /// The field, with dots; empty for the record itself.
         field: String,
     },
+    /// A change that is not in the collection.
+    #[error("the change {change} is none of this collection's, or is not here yet")]
+    NothingToUndo {
+        /// Its hash.
+        change: String,
+    },
     /// A record was to become something else.
     #[error("the record {key:?} can only be settled with a record, not with a {found}")]
     NotARecord {

@@ -24,6 +24,7 @@ mod settle;
 mod tombstone;
 mod touched;
 pub mod typed;
+mod undo;
 pub mod value;
 mod write;
 

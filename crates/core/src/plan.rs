@@ -390,7 +390,7 @@ impl<'a> Plan<'a> {
     }
 
     /// An edit of what the field holds now.
-    fn edit_within(
+    pub(crate) fn edit_within(
         &mut self,
         sources: &[Source],
         name: &str,

@@ -100,7 +100,13 @@ impl Plan<'_> {
 
     /// Leaves `kept` and removes the others. An object that stands alone in its map stays the same object, so that what
     /// others do inside of it meanwhile merges.
-    fn keep(&mut self, sources: &[Source], name: &str, found: &[Candidate], kept: &Candidate) {
+    pub(crate) fn keep(
+        &mut self,
+        sources: &[Source],
+        name: &str,
+        found: &[Candidate],
+        kept: &Candidate,
+    ) {
         let register = self
             .reader
             .policy(name)

@@ -12,8 +12,10 @@ use crate::id::{DocumentId, Partition, Placement};
 use crate::plan::{Plan, Step, record_to_hydrate};
 use crate::read::{Reader, View};
 use crate::settle::Contested;
+use crate::touched::touched;
+use crate::undo::{Undone, UndoneChange};
 use crate::value::{Record, Value};
-use automerge::{AutomergeError, Change};
+use automerge::{AutomergeError, Change, ChangeHash, ReadDoc as _};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -40,12 +42,15 @@ pub enum Operation {
     Delete(String),
     /// Settles what lost in a record, or in one of its fields: a path from the record inwards, empty for what met a delete.
     Settle(String, Vec<String>, Settlement),
+    /// Takes back what these changes did to records of the collection, and nothing that anyone did since. Taken back twice,
+    /// an increment is subtracted twice.
+    Undo(Vec<(DocumentId, ChangeHash)>),
     /// Declares the collection, adding to what was declared before.
     Declare(CollectionSchema),
 }
 
-/// How many records a write changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How many records a write changed, and by which changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Written {
     /// Records that were not there before.
     pub inserted: usize,
@@ -55,6 +60,8 @@ pub struct Written {
     pub unchanged: usize,
     /// Records that are gone.
     pub deleted: usize,
+    /// The changes of records, by which the write can be undone.
+    pub changes: Vec<(DocumentId, ChangeHash)>,
 }
 
 impl std::ops::AddAssign for Written {
@@ -63,6 +70,7 @@ impl std::ops::AddAssign for Written {
         self.updated += other.updated;
         self.unchanged += other.unchanged;
         self.deleted += other.deleted;
+        self.changes.extend(other.changes);
     }
 }
 
@@ -142,9 +150,43 @@ impl Database {
                 let how = self.fit_settlement(collection, key, path, how)?;
                 plan_one(key, Action::Settle(path, &how))?;
             }
+            Operation::Undo(changes) => {
+                for (document, hash) in changes {
+                    let (change, keys) = self.undone(collection, *document, *hash)?;
+                    for key in keys {
+                        plan_one(&key, Action::Undo(&change))?;
+                    }
+                }
+            }
             Operation::Declare(_) => {}
         }
         Ok((pending, steps))
+    }
+
+    /// A change of a collection's, and the keys that it touched.
+    fn undone(
+        &self,
+        collection: &str,
+        document: DocumentId,
+        hash: ChangeHash,
+    ) -> Result<(UndoneChange, Vec<String>), WriteError> {
+        let partition = self.placed.get(&document);
+        let ours = partition.is_some_and(|partition| partition.collection == collection);
+        let doc = self.document(&document).filter(|_| ours);
+        let Some((doc, change)) = doc.and_then(|doc| Some((doc, doc.get_change_by_hash(&hash)?)))
+        else {
+            return Err(WriteError::NothingToUndo {
+                change: hash.to_string(),
+            });
+        };
+        let deps = change.deps().to_vec();
+        let keys = touched(doc, &[change]).into_keys().collect();
+        let change = UndoneChange {
+            document,
+            hash,
+            deps,
+        };
+        Ok((change, keys))
     }
 
     /// Plans the write of one record; gives what it was, and whether anything is to change.
@@ -173,7 +215,30 @@ impl Database {
             found: &found,
             counts: &counts,
         };
-        let creates = action.plan(&mut plan, &contested, collection)?;
+        let creates = match action {
+            Action::Undo(change) => {
+                let changed = self.placed.get(&change.document);
+                let rank = partitions.iter().position(|one| Some(*one) == changed);
+                let at = |heads| {
+                    let mut then = views.clone();
+                    if let Some(view) = rank.and_then(|rank| then.get_mut(rank)) {
+                        view.at = Some(heads);
+                    }
+                    then
+                };
+                let hash = change.hash;
+                let (before, after) = (at(&change.deps), at(std::slice::from_ref(&hash)));
+                let (before, after) = (&before[..], &after[..]);
+                let undone = Undone {
+                    hash,
+                    before,
+                    after,
+                };
+                plan.undo(&found, &undone)?;
+                false
+            }
+            action => action.plan(&mut plan, &contested, collection)?,
+        };
         let created = plan
             .take_created()
             .or_else(|| creates.then(|| record_to_hydrate(&Record::new(), &self.actor)));
@@ -226,6 +291,8 @@ impl Database {
             self.ensure(&partition)
                 .map_err(internal(&write.collection))?;
             let change = self.commit(id, steps, write, local)?;
+            let hash = change.as_ref().map(Change::hash);
+            local.written.changes.extend(hash.map(|hash| (id, hash)));
             by = change.as_ref().map(Attribution::of).or(by);
         }
         for Pending { key, before } in pending {
@@ -394,6 +461,7 @@ enum Action<'a> {
     Patch(&'a Patch),
     Delete,
     Settle(&'a [String], &'a Settlement),
+    Undo(&'a UndoneChange),
 }
 
 impl Action<'_> {
@@ -406,7 +474,7 @@ impl Action<'_> {
     ) -> Result<bool, WriteError> {
         let (key, found) = (contested.key, contested.found);
         let sources = &found.sources;
-        if found.record.is_none() && !matches!(self, Self::Put(_) | Self::Settle(..)) {
+        if found.record.is_none() && matches!(self, Self::Patch(_) | Self::Delete) {
             return Err(WriteError::NotFound {
                 collection: collection.to_owned(),
                 key: key.to_owned(),
@@ -428,6 +496,8 @@ impl Action<'_> {
                 plan.settle(contested, path, how)?;
                 return Ok(false);
             }
+            // It needs the documents as they were.
+            Self::Undo(_) => return Ok(false),
         }
         if found.marked {
             plan.revive(sources);

@@ -127,6 +127,17 @@ impl Collection {
         self.database.write(&self.name, operation).await
     }
 
+    /// Takes back what a write of this collection did, and nothing that anyone did since: a field that was written again
+    /// stays, and texts, lists and counters lose just what the write put into them. Resolves once that is stored; what it
+    /// returns can be undone in turn.
+    ///
+    /// # Errors
+    /// [`WriteError::NothingToUndo`](crate::WriteError::NothingToUndo) if the write is of another collection or not here.
+    pub async fn undo(&self, written: &Written) -> Result<Written, Error> {
+        let operation = Operation::Undo(written.changes.clone());
+        self.database.write(&self.name, operation).await
+    }
+
     /// What loses in its records, and is settled, from now on.
     pub fn subscribe_conflicts(&self) -> Subscription<ConflictEvent> {
         let subscribers = &self.database.node.tracker.subscribers;

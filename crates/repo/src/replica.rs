@@ -8,7 +8,7 @@ use headwater_sync::engine::{Applied, LocalWrite, Refusal, Replica};
 #[derive(Debug)]
 pub(crate) struct DatabaseReplica(pub Database);
 
-/// What a local write did, and which changes did it.
+/// What a local write did, and which changes did it, those of the catalog too.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub written: Written,

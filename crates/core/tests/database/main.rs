@@ -13,3 +13,4 @@ mod policies;
 mod replica;
 mod restoring;
 mod stock;
+mod undo;
