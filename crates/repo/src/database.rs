@@ -170,6 +170,12 @@ impl Database {
         self.node.tracker.subscribers.conflicts.subscribe(None)
     }
 
+    /// Reads the database as it is, locked meanwhile: must be quick, and must not call back. What is being stored may show
+    /// already.
+    pub fn read<T>(&self, read: impl FnOnce(&headwater_core::Database) -> T) -> T {
+        self.node.node.read(|replica| read(&replica.0))
+    }
+
     /// Calls `listener` with durable changes from now on, and first `start` with the records as they are, with nothing
     /// between the two. Both are called with the database locked and must be quick.
     pub fn follow(&self, start: impl FnOnce(&headwater_core::Database), listener: Listener) {

@@ -2,7 +2,7 @@
 
 use super::error::ServeError;
 use super::plain::Mapping;
-use headwater::{Database, DatabaseId, DocumentId, Event, FieldType, Record, Scan};
+use headwater::{Database, DatabaseId, DeleteRule, DocumentId, Event, FieldType, Record, Scan};
 use headwater_materialize::{DeclaredType, Lake, RowChange};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -31,6 +31,8 @@ struct State {
     declared: BTreeSet<(DatabaseId, String)>,
     plain: BTreeSet<DocumentId>,
     databases: BTreeMap<DatabaseId, Database>,
+    /// The delete rules that the rows were read by.
+    rules: BTreeMap<(DatabaseId, String), DeleteRule>,
     mapping: Option<Mapping>,
     status: Status,
     stopping: bool,
@@ -219,10 +221,16 @@ impl LakeFeed {
         }
     }
 
+    /// Whether the delete rule is another one than the rows were read by.
+    fn has_new_rule(&self, database: &Database, collection: &str) -> bool {
+        let declared = database.collections().remove(collection);
+        let rule = declared.map(|declared| declared.delete).unwrap_or_default();
+        let name = (database.id(), collection.to_owned());
+        let before = self.lock().rules.insert(name, rule);
+        before.is_some_and(|before| before != rule)
+    }
+
     fn apply(&self, lake: &mut Lake, work: Work) {
-        for (database, collection) in work.declared {
-            declare(lake, &database, &collection);
-        }
         for ((database, collection, key), record) in work.rows {
             lake.apply(RowChange {
                 database,
@@ -230,6 +238,12 @@ impl LakeFeed {
                 key,
                 record,
             });
+        }
+        for (database, collection) in work.declared {
+            declare(lake, &database, &collection);
+            if self.has_new_rule(&database, &collection) {
+                read_again(lake, &database, &collection);
+            }
         }
         let (documents, mapping) = {
             let mut state = self.lock();
@@ -246,6 +260,19 @@ impl LakeFeed {
             }
             self.lock().mapping = Some(mapping);
         }
+    }
+}
+
+/// Reads all rows of a collection, because another delete rule shows or hides records that nobody has written.
+fn read_again(lake: &mut Lake, database: &Database, collection: &str) {
+    let keys = database.read(|core| core.keys(collection));
+    for key in keys {
+        lake.apply(RowChange {
+            database: database.id(),
+            collection: collection.to_owned(),
+            record: database.collection(collection).get(&key),
+            key,
+        });
     }
 }
 
