@@ -9,6 +9,7 @@ use std::path::Path;
 const PACKAGES: &[&str] = &[
     "headwater-core",
     "headwater-sync",
+    "headwater-derive",
     "headwater",
     "headwater-materialize",
     "headwater-server",

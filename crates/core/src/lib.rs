@@ -19,6 +19,7 @@ mod plan;
 pub mod policy;
 mod read;
 mod receive;
+pub mod schema;
 mod sets;
 mod settle;
 mod tombstone;

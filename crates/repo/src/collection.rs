@@ -3,6 +3,7 @@
 use crate::Database;
 use crate::error::Error;
 use crate::subscription::Subscription;
+use headwater_core::schema::Schema;
 use headwater_core::typed::{from_record, to_record};
 use headwater_core::{
     Attribution, Conflict, ConflictEvent, MAX_PUT_COST, Operation, Patch, Record, Scan, Settlement,
@@ -172,6 +173,18 @@ impl<T: Serialize + DeserializeOwned> TypedCollection<T> {
     /// The collection with untyped records, for what does not depend on the type.
     pub fn untyped(&self) -> &Collection {
         &self.untyped
+    }
+
+    /// Declares the types, policies and rules of `T`, adding to what was declared before.
+    pub async fn declare(&self) -> Result<(), Error>
+    where
+        T: Schema,
+    {
+        let collection = &self.untyped;
+        collection
+            .database
+            .declare(&collection.name, T::schema())
+            .await
     }
 
     /// Makes the record of this key equal to `value`. Resolves once it is stored.

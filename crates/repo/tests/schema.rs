@@ -1,0 +1,87 @@
+//! What is declared of the type of a collection's records.
+#![cfg(not(target_arch = "wasm32"))]
+
+use headwater::{
+    CollectionSchema, Counter, DeleteRule, FieldType, Options, Peer, Policy, Schema, Text,
+    Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+#[derive(Serialize, Deserialize, Schema)]
+struct Place {
+    street: String,
+}
+
+#[derive(Serialize, Deserialize, Schema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(version = 2, delete = "delete-wins")]
+struct Site {
+    display_name: String,
+    #[serde(rename = "best")]
+    #[schema(policy = "max")]
+    best_score: Option<f64>,
+    #[schema(policy = "union")]
+    tags: Vec<String>,
+    #[schema(policy = "custom:longest@3")]
+    remark: String,
+    visits: Counter,
+    notes: Text,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inspected_at: Option<Timestamp>,
+    #[schema(kind = "timestamp")]
+    made: i64,
+    place: Place,
+    more: BTreeMap<String, i64>,
+    #[schema(untyped)]
+    anything: serde_json::Value,
+    #[serde(skip)]
+    #[expect(dead_code, reason = "it is here to be left out")]
+    local: bool,
+}
+
+fn declared() -> CollectionSchema {
+    CollectionSchema::new()
+        .version(2)
+        .delete(DeleteRule::DeleteWins)
+        .field("displayName", FieldType::String)
+        .field("best", FieldType::Float)
+        .policy("best", Policy::Max)
+        .field("tags", FieldType::List)
+        .policy("tags", Policy::Union)
+        .field("remark", FieldType::String)
+        .policy(
+            "remark",
+            Policy::Custom {
+                name: "longest".to_owned(),
+                version: 3,
+            },
+        )
+        .field("visits", FieldType::Counter)
+        .field("notes", FieldType::Text)
+        .field("inspectedAt", FieldType::Timestamp)
+        .field("made", FieldType::Timestamp)
+        .field("place", FieldType::Map)
+        .field("more", FieldType::Map)
+}
+
+#[test]
+fn the_schema_of_a_struct_has_the_names_types_and_policies_of_its_fields() {
+    assert_eq!(Site::schema(), declared());
+}
+
+#[tokio::test]
+async fn a_typed_collection_declares_its_schema() -> Result<(), headwater::Error> {
+    let peer = Peer::open(Options::memory()).await?;
+    let db = peer.create(None).await?;
+    db.collection("sites").typed::<Site>().declare().await?;
+    let collection = db.collections().remove("sites");
+    let collection = collection.expect("it is declared");
+    assert_eq!(collection.fields, declared().fields);
+    assert_eq!(collection.policies, declared().policies);
+    assert_eq!(
+        (collection.version, collection.delete),
+        (2, DeleteRule::DeleteWins)
+    );
+    peer.close().await
+}
