@@ -110,6 +110,22 @@ impl Database {
             .collect()
     }
 
+    /// Declarations of a collection that lost to others: the path is that in the catalog's record, such as `fields`, the
+    /// field's name, `policy`. They are settled by declaring again.
+    pub fn declaration_conflicts(&self, collection: &str) -> Vec<Conflict> {
+        let views = [crate::read::View::now(&self.root.doc)];
+        let found = crate::database::find(Reader::plain(&views), collection, DeleteRule::default());
+        let mut ledger = Ledger {
+            collection,
+            key: collection,
+            counts: &[0],
+            path: Vec::new(),
+            conflicts: Vec::new(),
+        };
+        ledger.walk(Reader::plain(&views), &found.sources, 0);
+        ledger.conflicts
+    }
+
     /// Who wrote what a record shows: the change of each field by its path, of nested fields too. Of a text or list it is the
     /// newest change among what is left of it; empty if there is no such record.
     pub fn provenance(&self, collection: &str, key: &str) -> BTreeMap<Vec<String>, Attribution> {

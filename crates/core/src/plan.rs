@@ -9,6 +9,7 @@ use crate::policy::{Policy, distinct, exceeds};
 use crate::read::{
     Candidate, Cell, Counter, Reader, Source, candidates, counter, fields, maps_among,
 };
+use crate::typed::Known;
 use crate::value::{Record, Value};
 use automerge::transaction::{Transactable, Transaction};
 use automerge::{ActorId, Automerge, AutomergeError, ObjId, ReadDoc as _, ScalarValue, hydrate};
@@ -112,17 +113,25 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Makes the record of `sources` equal to `record`.
-    pub fn replace(&mut self, sources: &[Source], record: &Record) -> Result<(), WriteError> {
+    /// Makes the record of `sources` equal to `record`, except for what its writer does not know.
+    pub fn replace(
+        &mut self,
+        sources: &[Source],
+        record: &Record,
+        known: &Known,
+    ) -> Result<(), WriteError> {
         let fields = fields(self.reader.views, sources);
         for stored in fields.keys() {
-            if names::shown(stored).is_some_and(|name| !record.contains_key(name)) {
+            if names::shown(stored)
+                .is_some_and(|name| !record.contains_key(name) && known.has(name))
+            {
                 self.remove(sources, stored);
             }
         }
         for (name, value) in record {
             let found = fields.get(names::stored(name).as_ref());
-            self.set(sources, name, found.map_or(&[], Vec::as_slice), value)?;
+            let found = found.map_or(&[][..], Vec::as_slice);
+            self.set(sources, name, found, value, known.within(name))?;
         }
         Ok(())
     }
@@ -144,7 +153,7 @@ impl<'a> Plan<'a> {
             match edit {
                 Edit::Set(value) => {
                     let found = candidates(self.reader.views, sources, &names::stored(name));
-                    self.set(sources, name, &found, value)?;
+                    self.set(sources, name, &found, value, &Known::All)?;
                 }
                 Edit::Reset(value) => self.write_anew(sources, name, value),
                 Edit::Remove => self.remove(sources, &names::stored(name)),
@@ -224,6 +233,7 @@ impl<'a> Plan<'a> {
         name: &str,
         found: &[Candidate],
         value: &Value,
+        known: &Known,
     ) -> Result<(), WriteError> {
         let Some(winner) = found.last() else {
             self.write_anew(sources, name, value);
@@ -259,7 +269,7 @@ impl<'a> Plan<'a> {
             (Cell::Map, Value::Map(map)) if !self.is_set(found) => {
                 let maps = maps_among(found);
                 match counter(self.reader.views, &maps) {
-                    None => self.replace_nested(&maps, map)?,
+                    None => self.replace_nested(&maps, map, known)?,
                     Some(_) => self.write_anew(sources, name, value),
                 }
             }
@@ -299,9 +309,14 @@ impl<'a> Plan<'a> {
     }
 
     /// As [`Self::replace`], in a nested map: a field that is new goes into the winning one of `maps`.
-    fn replace_nested(&mut self, maps: &[Source], map: &Record) -> Result<(), WriteError> {
+    fn replace_nested(
+        &mut self,
+        maps: &[Source],
+        map: &Record,
+        known: &Known,
+    ) -> Result<(), WriteError> {
         let mut nested = self.nested();
-        nested.replace(maps, map)?;
+        nested.replace(maps, map, known)?;
         let (created, steps) = (nested.created, nested.steps);
         self.adopt(maps, created, steps);
         Ok(())

@@ -8,6 +8,7 @@ use crate::plan::Plan;
 use crate::policy::resolve;
 use crate::read::{Candidate, Cell, Source, candidates, maps_among};
 use crate::tombstone;
+use crate::typed::Known;
 use crate::value::Value;
 
 /// The record whose conflict is settled.
@@ -164,7 +165,7 @@ impl Plan<'_> {
                 self.revive(sources);
             }
             Settlement::Write(Value::Map(record)) if found.record.is_some() => {
-                self.replace(sources, record)?;
+                self.replace(sources, record, &Known::All)?;
                 self.revive(sources);
             }
             Settlement::Write(Value::Map(record)) => self.recreate(sources, record),

@@ -13,6 +13,7 @@ use crate::plan::{Plan, Step, record_to_hydrate};
 use crate::read::{Reader, View};
 use crate::settle::Contested;
 use crate::touched::touched;
+use crate::typed::Known;
 use crate::undo::{Undone, UndoneChange};
 use crate::value::{Record, Value};
 use automerge::{AutomergeError, Change, ChangeHash, ReadDoc as _};
@@ -36,6 +37,8 @@ pub enum Operation {
     /// Makes each record equal to the given one, creating it if needed. Fields that are equal already are not written.
     /// A key may stand once.
     Put(BTreeMap<String, Record>),
+    /// As a put of one record by a writer that knows some of its fields: the others stay as they are.
+    PutKnown(String, Record, Arc<Known>),
     /// Edits a record that is there.
     Patch(String, Patch),
     /// Deletes a record that is there.
@@ -137,8 +140,13 @@ impl Database {
                 for (key, record) in records {
                     check_record(key, record)?;
                     let record = self.fit_record(collection, record)?;
-                    plan_one(key, Action::Put(&record))?;
+                    plan_one(key, Action::Put(&record, &Known::All))?;
                 }
+            }
+            Operation::PutKnown(key, record, known) => {
+                check_record(key, record)?;
+                let record = self.fit_record(collection, record)?;
+                plan_one(key, Action::Put(&record, known))?;
             }
             Operation::Patch(key, patch) => {
                 check_patch(key, patch)?;
@@ -457,7 +465,7 @@ impl Database {
 /// What to do with one record.
 #[derive(Clone, Copy)]
 enum Action<'a> {
-    Put(&'a Record),
+    Put(&'a Record, &'a Known),
     Patch(&'a Patch),
     Delete,
     Settle(&'a [String], &'a Settlement),
@@ -481,12 +489,12 @@ impl Action<'_> {
             });
         }
         match self {
-            Self::Put(record) if found.record.is_none() => {
+            Self::Put(record, _) if found.record.is_none() => {
                 // Also clears the delete marker, which is not among the record's fields.
                 plan.recreate(sources, record);
                 return Ok(sources.is_empty());
             }
-            Self::Put(record) => plan.replace(sources, record)?,
+            Self::Put(record, known) => plan.replace(sources, record, known)?,
             Self::Patch(patch) => plan.patch(sources, patch)?,
             Self::Delete => {
                 plan.mark_deleted(sources);

@@ -4,7 +4,7 @@ use crate::Database;
 use crate::error::Error;
 use crate::subscription::Subscription;
 use headwater_core::schema::Schema;
-use headwater_core::typed::{from_record, to_record};
+use headwater_core::typed::{Known, from_record, to_record};
 use headwater_core::{
     Attribution, Conflict, ConflictEvent, MAX_PUT_COST, Operation, Patch, Record, Scan, Settlement,
     Written, put_cost,
@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
 
 /// How many records go into one change when many are put at once.
 const PUT_BATCH: usize = 1000;
@@ -33,6 +34,7 @@ impl Collection {
     pub fn typed<T: Serialize + DeserializeOwned>(&self) -> TypedCollection<T> {
         TypedCollection {
             untyped: self.clone(),
+            known: Arc::default(),
             record: PhantomData,
         }
     }
@@ -157,6 +159,8 @@ impl Collection {
 #[derive(Debug)]
 pub struct TypedCollection<T> {
     untyped: Collection,
+    /// What `T` knows of a record.
+    known: Arc<OnceLock<Arc<Known>>>,
     record: PhantomData<fn() -> T>,
 }
 
@@ -164,6 +168,7 @@ impl<T> Clone for TypedCollection<T> {
     fn clone(&self) -> Self {
         Self {
             untyped: self.untyped.clone(),
+            known: Arc::clone(&self.known),
             record: PhantomData,
         }
     }
@@ -187,9 +192,13 @@ impl<T: Serialize + DeserializeOwned> TypedCollection<T> {
             .await
     }
 
-    /// Makes the record of this key equal to `value`. Resolves once it is stored.
+    /// Makes the record of this key equal to `value`. Fields that `T` does not know, because a newer version of the
+    /// application wrote them, stay as they are. Resolves once it is stored.
     pub async fn put(&self, key: &str, value: &T) -> Result<Written, Error> {
-        self.untyped.put(key, to_record(value)?).await
+        let known = self.known.get_or_init(|| Arc::new(Known::of::<T>()));
+        let operation = Operation::PutKnown(key.to_owned(), to_record(value)?, Arc::clone(known));
+        let Collection { database, name } = &self.untyped;
+        database.write(name, operation).await
     }
 
     /// Edits fields of a record that is there. Resolves once the edit is stored.

@@ -11,7 +11,7 @@ use crate::subscription::{Listener, Subscription};
 use crate::sync_state::{SyncState, Tracker};
 use crate::{Collection, DatabaseId};
 use headwater_core::{
-    CollectionSchema, ConflictEvent, Operation, Write, WriteContext, Written, catalog,
+    CollectionSchema, Conflict, ConflictEvent, Operation, Write, WriteContext, Written, catalog,
 };
 use headwater_sync::connection::{RemotePeer, Role};
 use headwater_sync::engine::{ConnectionId, Peer as EnginePeer, WriteError as NotWritten};
@@ -106,6 +106,11 @@ impl Database {
         self.write(collection, Operation::Declare(schema))
             .await
             .map(drop)
+    }
+
+    /// What was declared of a collection and lost to what others declared. It is settled by declaring again.
+    pub fn declaration_conflicts(&self, collection: &str) -> Vec<Conflict> {
+        self.read(|core| core.declaration_conflicts(collection))
     }
 
     /// Canonical JSON of all records: equal on all peers that have the same edits.

@@ -65,6 +65,44 @@ fn declared() -> CollectionSchema {
         .field("more", FieldType::Map)
 }
 
+/// The same records in an older version of the application.
+#[derive(Serialize, Deserialize)]
+struct OlderSite {
+    name: String,
+    address: Option<OlderAddress>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OlderAddress {
+    street: String,
+}
+
+#[tokio::test]
+async fn an_older_version_keeps_the_fields_that_it_does_not_know() -> Result<(), headwater::Error> {
+    let peer = Peer::open(Options::memory()).await?;
+    let db = peer.create(None).await?;
+    let sites = db.collection("sites");
+    let newer = serde_json::json!({
+        "name": "old", "added": 1, "address": {"street": "old", "zip": "new"}
+    });
+    let record = headwater::json::record_from_json(&newer).expect("a record");
+    sites.put("k", record).await?;
+
+    let older = sites.typed::<OlderSite>();
+    let mut site = older.get("k")?.expect("it is there");
+    site.name = "edited".to_owned();
+    site.address = Some(OlderAddress {
+        street: "edited".to_owned(),
+    });
+    older.put("k", &site).await?;
+    let expected = serde_json::json!({
+        "name": "edited", "added": 1, "address": {"street": "edited", "zip": "new"}
+    });
+    let expected = headwater::json::record_from_json(&expected).expect("a record");
+    assert_eq!(sites.get("k"), Some(expected));
+    peer.close().await
+}
+
 #[test]
 fn the_schema_of_a_struct_has_the_names_types_and_policies_of_its_fields() {
     assert_eq!(Site::schema(), declared());

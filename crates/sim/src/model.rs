@@ -14,6 +14,8 @@ pub fn apply(before: Option<&Record>, key: &str, operation: &Operation) -> Optio
         Operation::Patch(..)
         | Operation::Delete(_)
         | Operation::Declare(_)
+        | Operation::PutKnown(..)
+        | Operation::Undo(_)
         | Operation::Settle(..) => before.cloned(),
     }
 }

@@ -200,9 +200,11 @@ impl Program {
             .collect();
         let named = match operation {
             Operation::Put(records) => records.contains_key(key),
-            Operation::Patch(name, _) | Operation::Delete(name) | Operation::Settle(name, ..) => {
-                name == key
-            }
+            Operation::PutKnown(name, ..)
+            | Operation::Patch(name, _)
+            | Operation::Delete(name)
+            | Operation::Settle(name, ..) => name == key,
+            Operation::Undo(_) => false,
             Operation::Declare(_) => false,
         };
         if named && !hashes.is_empty() {

@@ -12,9 +12,11 @@
 //! [`Timestamp`], not `i64`; texts and counters are plain, which a field that holds one takes back as an edit of it.
 
 mod de;
+mod known;
 mod ser;
 mod special;
 
+pub use known::Known;
 pub use special::{Bytes, Counter, Text, Timestamp};
 
 use crate::value::{MAX_DEPTH, Record, Value};

@@ -249,6 +249,25 @@ fn names_of_policies_are_read_as_they_are_written() {
 }
 
 #[test]
+fn of_two_declarations_one_holds_and_the_other_is_not_lost() {
+    let (mut a, mut b) = declared(Policy::Max);
+    assert_eq!(a.db.declaration_conflicts("notes"), []);
+    a.declare(CollectionSchema::new().policy("f", Policy::Min));
+    b.declare(CollectionSchema::new().policy("f", Policy::KeepAll));
+    exchange(&mut a, &mut b);
+    assert_eq!(a.db.collections(), b.db.collections());
+    let lost = a.db.declaration_conflicts("notes");
+    assert_eq!(lost, b.db.declaration_conflicts("notes"));
+    assert_eq!(lost.len(), 1);
+    assert_eq!(lost[0].field, ["fields", "f", "policy"]);
+    assert_eq!(lost[0].shown, Some("keep-all".into()));
+    assert_eq!(lost[0].losers[0].value, Some("min".into()));
+    a.declare(CollectionSchema::new().policy("f", Policy::Min));
+    exchange(&mut a, &mut b);
+    assert_eq!(b.db.declaration_conflicts("notes"), []);
+}
+
+#[test]
 fn the_greatest_schema_version_stays_whoever_declared_it() {
     let (mut a, mut b) = pair(CollectionSchema::new().version(1));
     a.declare(CollectionSchema::new().version(3).policy("x", Policy::Max));
