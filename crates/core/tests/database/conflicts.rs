@@ -380,3 +380,30 @@ fn the_writer_of_a_field_is_the_one_whose_value_its_policy_chose() {
     assert_eq!(paths, ["f"], "not a field of the map that lost");
     assert_eq!(writers[&vec!["f".to_owned()]].actor, *a.db.actor());
 }
+
+/// Maps that lost to something else are listed one by one, so one can be kept without the other.
+#[test]
+fn a_map_that_is_kept_is_not_merged_with_another_that_lost_too() {
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    let mut c = Replica::new(3);
+    a.put("k", &[("f", 0.into())]);
+    exchange(&mut a, &mut b);
+    c.receive(&a.documents());
+    let map = |n: i64| Value::Map(record(&[("x", n.into())]));
+    a.set("k", "f", map(1));
+    b.set("k", "f", map(2));
+    c.put("k", &[("f", 3.into()), ("later", 1.into())]);
+    c.set("k", "f", 4);
+    exchange(&mut a, &mut b);
+    a.receive(&c.out);
+    let conflict = only(&a);
+    assert_eq!(
+        (conflict.losers.len(), &conflict.shown),
+        (2, &Some(4.into()))
+    );
+    let first = &conflict.losers[0];
+    assert_eq!(first.value, Some(map(1)));
+    a.settle("k", &["f"], Settlement::Keep(first.id.clone()))
+        .unwrap();
+    assert_eq!((a.value("k", "f"), a.open()), (map(1), vec![]));
+}
