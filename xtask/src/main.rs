@@ -2,6 +2,7 @@
 
 mod demo;
 mod packages;
+mod planted;
 mod project;
 mod setup;
 mod step;

@@ -3,7 +3,7 @@
 use crate::project::{self, Project};
 use crate::setup;
 use crate::step::{self, Selection, Step};
-use crate::{packages, tools, wasm};
+use crate::{packages, planted, tools, wasm};
 use anyhow::Result;
 
 /// The crates that also run in a browser.
@@ -30,6 +30,12 @@ const STEPS: &[Step] = &[
         "unit, property and whole-system tests",
         &["npm"],
         tests,
+    ),
+    step(
+        "planted",
+        "ten bugs planted into the core, each of which the simulation must find",
+        &[],
+        planted::find_all,
     ),
     step(
         "indexeddb",

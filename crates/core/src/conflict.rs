@@ -7,9 +7,10 @@ use crate::catalog::DeleteRule;
 use crate::database::{Database, Found, Scan};
 use crate::document::Provenance;
 use crate::event::Attribution;
+use crate::id::Partition;
 use crate::names;
 use crate::policy::{Policy, resolve};
-use crate::read::{Candidate, Cell, Reader, Source, counter, fields, is_set, maps_among};
+use crate::read::{Candidate, Cell, Reader, Source, View, counter, fields, is_set, maps_among};
 use crate::tombstone;
 use crate::value::{MAX_DEPTH, Record, Value};
 use automerge::ObjId;
@@ -142,10 +143,21 @@ impl Database {
     /// A record, and what lost in it.
     pub(crate) fn look(&self, collection: &str, key: &str) -> Look {
         let (partitions, views) = self.views(collection, key);
-        let found = self.find(collection, &views, key);
+        self.look_with(collection, key, &partitions, &views)
+    }
+
+    /// A record, and what lost in it, read from these views of the partitions.
+    pub(crate) fn look_with(
+        &self,
+        collection: &str,
+        key: &str,
+        partitions: &[&Partition],
+        views: &[View<'_>],
+    ) -> Look {
+        let found = self.find(collection, views, key);
         let counts: Vec<u32> = partitions.iter().map(|partition| partition.count).collect();
         Look {
-            conflicts: self.ledger(collection, key, &found, &views, &counts),
+            conflicts: self.ledger(collection, key, &found, views, &counts),
             record: found.record,
         }
     }
@@ -155,7 +167,7 @@ impl Database {
         collection: &str,
         key: &str,
         found: &Found,
-        views: &[crate::read::View<'_>],
+        views: &[View<'_>],
         counts: &[u32],
     ) -> Vec<Conflict> {
         if !found.contested {
@@ -369,18 +381,19 @@ fn writers(
         let Some(name) = names::shown(&stored) else {
             continue;
         };
+        let (candidates, made) = shown_of(reader, name, candidates);
         let Some(last) = candidates.last() else {
             continue;
         };
         path.push(name.to_owned());
         let maps = maps_among(&candidates);
-        let leaf = counter(reader.views, &maps).is_some() || is_set(reader.views, &maps);
+        let leaf = made || counter(reader.views, &maps).is_some() || is_set(reader.views, &maps);
         match &last.cell {
             Cell::Map if !leaf && path.len() <= MAX_DEPTH => {
                 writers(reader.nested(), &maps, path, all);
             }
             _ => {
-                let newest = newest_write(reader, name, &candidates);
+                let newest = newest_write(reader, last);
                 if let Some(by) = newest.and_then(|source| attribution(reader, &source)) {
                     all.insert(path.clone(), by);
                 }
@@ -390,18 +403,28 @@ fn writers(
     }
 }
 
-/// The newest of the writes that make what a field shows.
-fn newest_write(reader: Reader<'_>, name: &str, candidates: &[Candidate]) -> Option<Source> {
-    let shown = match reader.policy(name) {
-        Some((policy, resolvers)) if policy.is_register() => {
-            let values = reader.each(candidates, 0);
-            resolve(policy, resolvers, values)?
-                .index
-                .unwrap_or(candidates.len() - 1)
-        }
-        _ => candidates.len() - 1,
+/// Those of the candidates that a field shows, the newest last: the one that its policy chooses, or all of them where there
+/// is none, or where it makes a value of its own, which is told too.
+fn shown_of(
+    reader: Reader<'_>,
+    name: &str,
+    mut candidates: Vec<Candidate>,
+) -> (Vec<Candidate>, bool) {
+    let Some((policy, resolvers)) = reader.policy(name) else {
+        return (candidates, false);
     };
-    let shown = candidates.get(shown)?;
+    if !policy.is_register() {
+        return (candidates, false);
+    }
+    let resolved = resolve(policy, resolvers, reader.each(&candidates, 0));
+    match resolved.and_then(|resolved| resolved.index) {
+        Some(index) => (vec![candidates.swap_remove(index)], false),
+        None => (candidates, true),
+    }
+}
+
+/// The newest of the writes that make what a candidate shows.
+fn newest_write(reader: Reader<'_>, shown: &Candidate) -> Option<Source> {
     let view = reader.views.get(shown.source.rank)?;
     let object = &shown.source.object;
     let inside: Vec<ObjId> = match shown.cell {

@@ -416,10 +416,20 @@ impl<'a> Plan<'a> {
             let add = matches!(edit, Edit::Add(_));
             return self.edit_set(sources, name, &found, add, items);
         }
-        let Some(winner) = found.last() else {
+        if found.is_empty() {
             let value = edit_of_nothing(name, edit)?;
             self.write_anew(sources, name, &value);
             return Ok(());
+        }
+        // Where a policy chooses between whole values, what is shown is edited, which may not be the last.
+        let found = match self.policy(name) {
+            Some(policy) if policy.is_register() => {
+                self.winner_of(name, &found).cloned().into_iter().collect()
+            }
+            _ => found,
+        };
+        let Some(winner) = found.last() else {
+            return Err(wrong_kind(name, None, edit));
         };
         match (edit, &winner.cell) {
             (Edit::Increment(by), Cell::Scalar(Value::Counter(n))) => {
@@ -428,14 +438,14 @@ impl<'a> Plan<'a> {
             }
             (Edit::Increment(by), Cell::Map) => {
                 let Some(counter) = counter(self.reader.views, &maps_among(&found)) else {
-                    return Err(wrong_kind(name, winner, edit));
+                    return Err(wrong_kind(name, Some(winner), edit));
                 };
                 self.increment(&counter, *by, name)?;
             }
             (Edit::Merge(patch), Cell::Map) => {
                 let maps = maps_among(&found);
                 if counter(self.reader.views, &maps).is_some() || self.is_set(&found) {
-                    return Err(wrong_kind(name, winner, edit));
+                    return Err(wrong_kind(name, Some(winner), edit));
                 }
                 let mut nested = self.nested();
                 nested.patch(&maps, patch)?;
@@ -461,7 +471,7 @@ impl<'a> Plan<'a> {
                     Step::SpliceList(object, *at, *delete, insert)
                 });
             }
-            _ => return Err(wrong_kind(name, winner, edit)),
+            _ => return Err(wrong_kind(name, Some(winner), edit)),
         }
         Ok(())
     }
@@ -521,14 +531,16 @@ fn overflow(field: &str) -> WriteError {
     }
 }
 
-pub(crate) fn wrong_kind(field: &str, winner: &Candidate, edit: &Edit) -> WriteError {
+/// `winner` is what the field holds; `None` if its policy makes that of several values.
+pub(crate) fn wrong_kind(field: &str, winner: Option<&Candidate>, edit: &Edit) -> WriteError {
     WriteError::WrongKind {
         field: field.to_owned(),
-        found: match &winner.cell {
-            Cell::Scalar(value) => value.kind(),
-            Cell::Map => "a map or counter",
-            Cell::List => "a list",
-            Cell::Text => "a text",
+        found: match winner.map(|winner| &winner.cell) {
+            None => "what its policy makes of all values",
+            Some(Cell::Scalar(value)) => value.kind(),
+            Some(Cell::Map) => "a map or counter",
+            Some(Cell::List) => "a list",
+            Some(Cell::Text) => "a text",
         },
         edit: match edit {
             Edit::Increment(_) => "be incremented",

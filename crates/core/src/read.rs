@@ -339,15 +339,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a policy has a say in what these candidates show: sets merge by themselves, and of one value most make nothing
-/// else.
+/// Whether a policy has a say in what these candidates show: sets merge by themselves, of one value most make nothing else,
+/// and what an unknown policy would make of several is not known.
 fn decides(policy: &Policy, candidates: &[Candidate]) -> bool {
     match policy {
-        Policy::LastWriter | Policy::Union => false,
+        Policy::LastWriter | Policy::Union | Policy::Other(_) => false,
         Policy::KeepAll => true,
-        Policy::Max | Policy::Min | Policy::Custom { .. } | Policy::Other(_) => {
-            candidates.len() > 1
-        }
+        Policy::Max | Policy::Min | Policy::Custom { .. } => candidates.len() > 1,
     }
 }
 

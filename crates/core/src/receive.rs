@@ -305,7 +305,7 @@ impl Database {
         }
     }
 
-    /// A record as it was when `document` was at `heads`; what had lost in it then is not worked out.
+    /// A record, and what had lost in it, as it was when `document` was at `heads`.
     fn look_at(
         &self,
         document: DocumentId,
@@ -319,10 +319,7 @@ impl Database {
                 view.at = Some(heads);
             }
         }
-        Look {
-            record: self.find(collection, &views, key).record,
-            conflicts: Vec::new(),
-        }
+        self.look_with(collection, key, &partitions, &views)
     }
 
     fn heads_of(&self, document: DocumentId) -> Vec<ChangeHash> {

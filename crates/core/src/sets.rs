@@ -74,7 +74,7 @@ impl Plan<'_> {
             }
             Some(last) => {
                 let edit = Edit::Add(Vec::new());
-                return Err(wrong_kind(name, last, &edit));
+                return Err(wrong_kind(name, Some(last), &edit));
             }
         }
         Ok(())

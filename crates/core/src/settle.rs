@@ -89,7 +89,11 @@ impl Plan<'_> {
     }
 
     /// The candidate that is shown; `None` if what is shown is made of several.
-    fn winner_of<'f>(&self, name: &str, found: &'f [Candidate]) -> Option<&'f Candidate> {
+    pub(crate) fn winner_of<'f>(
+        &self,
+        name: &str,
+        found: &'f [Candidate],
+    ) -> Option<&'f Candidate> {
         match self.reader.policy(name) {
             Some((policy, resolvers)) if policy.is_register() => {
                 let values = self.reader.each(found, 0);
@@ -112,9 +116,10 @@ impl Plan<'_> {
             .reader
             .policy(name)
             .is_some_and(|(policy, _)| policy.is_register());
+        // Maps that are shown are shown merged; one that lost stands for itself.
+        let merged = !register && found.last().is_some_and(|last| last.cell == Cell::Map);
         let keeps = |one: &Candidate| {
-            one.source == kept.source
-                || (!register && kept.cell == Cell::Map && one.cell == Cell::Map)
+            one.source == kept.source || (merged && kept.cell == Cell::Map && one.cell == Cell::Map)
         };
         let stored = names::stored(name);
         let mut lost = Vec::new();

@@ -50,10 +50,123 @@ pub enum Case {
     Gone,
     /// A write that was refused.
     Refused,
+    /// A conflict was settled.
+    Settled,
+    /// A field of which the oracle knew just what it shows and what lost.
+    Known,
+    /// Peers' documents were merged in another grouping and order.
+    Regrouped,
+}
+
+/// What decides over a field, as the writer of it knew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Row {
+    /// The default, declared or not.
+    LastWriter,
+    /// The greatest value.
+    Max,
+    /// The least value.
+    Min,
+    /// Sets.
+    Union,
+    /// All values.
+    KeepAll,
+    /// A function that all peers have.
+    Custom,
+    /// A function that no peer has.
+    CustomMissing,
+    /// A policy that is not known.
+    Other,
+    /// A counter.
+    Counter,
+    /// A text.
+    Text,
+}
+
+/// What met in a field: two writes, neither of whose writers had seen the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Meeting {
+    /// Two values of one kind.
+    ValueValue,
+    /// Two values of different kinds.
+    Kinds,
+    /// A value and a removal.
+    SetRemove,
+    /// Two who created the record.
+    CreateCreate,
+    /// An edit and a delete, where edits win.
+    EditWins,
+    /// An edit and a delete, where deletes win.
+    DeleteWins,
+    /// Two values of a nested field, of the same name as one that the policy is declared for.
+    Nested,
+    /// Three writes, none of which had seen another.
+    ThreeWay,
+    /// Two who settled.
+    SettleSettle,
+    /// One who settled, and one who wrote.
+    SettleEdit,
+    /// A reset, and a write.
+    ResetExceed,
+    /// An element that was added and removed.
+    AddDiscard,
+    /// One of the writers did not know of the declaration.
+    Undeclared,
+    /// The writers knew of different declarations.
+    Differently,
+}
+
+/// All rows.
+pub const ROWS: [Row; 10] = [
+    Row::LastWriter,
+    Row::Max,
+    Row::Min,
+    Row::Union,
+    Row::KeepAll,
+    Row::Custom,
+    Row::CustomMissing,
+    Row::Other,
+    Row::Counter,
+    Row::Text,
+];
+
+/// All meetings.
+pub const MEETINGS: [Meeting; 14] = [
+    Meeting::ValueValue,
+    Meeting::Kinds,
+    Meeting::SetRemove,
+    Meeting::CreateCreate,
+    Meeting::EditWins,
+    Meeting::DeleteWins,
+    Meeting::Nested,
+    Meeting::ThreeWay,
+    Meeting::SettleSettle,
+    Meeting::SettleEdit,
+    Meeting::ResetExceed,
+    Meeting::AddDiscard,
+    Meeting::Undeclared,
+    Meeting::Differently,
+];
+
+/// Whether such a meeting can come about under what decides.
+pub fn can_meet(row: Row, meeting: Meeting) -> bool {
+    use Meeting::*;
+    match meeting {
+        AddDiscard => row == Row::Union,
+        ResetExceed => matches!(row, Row::Max | Row::Min),
+        // Counters and texts are types, which nested fields and peers without a declaration have as well.
+        Nested | Undeclared if matches!(row, Row::Counter | Row::Text) => false,
+        // Whole sets, counters and texts are no values that a policy chooses between; nothing of a keep-all field loses.
+        Kinds | Differently => !matches!(row, Row::Union | Row::Counter | Row::Text),
+        SettleSettle | SettleEdit => {
+            !matches!(row, Row::Union | Row::Counter | Row::Text | Row::KeepAll)
+        }
+        _ => true,
+    }
 }
 
 /// All cases.
-pub const CASES: [Case; 22] = [
+pub const CASES: [Case; 25] = [
     Case::SameField,
     Case::DifferentFields,
     Case::CreateCreate,
@@ -76,27 +189,46 @@ pub const CASES: [Case; 22] = [
     Case::Kept,
     Case::Gone,
     Case::Refused,
+    Case::Settled,
+    Case::Known,
+    Case::Regrouped,
 ];
 
-/// How often each case came about.
+/// How often each case and each meeting came about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Coverage(BTreeMap<Case, u64>);
+pub struct Coverage {
+    cases: BTreeMap<Case, u64>,
+    met: BTreeMap<(Row, Meeting), u64>,
+}
 
 impl Coverage {
     /// One more of `case`.
     pub fn add(&mut self, case: Case) {
-        *self.0.entry(case).or_default() += 1;
+        *self.cases.entry(case).or_default() += 1;
+    }
+
+    /// One more meeting.
+    pub fn meet(&mut self, row: Row, meeting: Meeting) {
+        *self.met.entry((row, meeting)).or_default() += 1;
     }
 
     /// How often `case` came about.
     pub fn count(&self, case: Case) -> u64 {
-        self.0.get(&case).copied().unwrap_or(0)
+        self.cases.get(&case).copied().unwrap_or(0)
+    }
+
+    /// How often `meeting` came about under what `row` says.
+    pub fn met(&self, row: Row, meeting: Meeting) -> u64 {
+        self.met.get(&(row, meeting)).copied().unwrap_or(0)
     }
 
     /// Adds another program's counts.
     pub fn merge(&mut self, other: &Self) {
-        for (case, count) in &other.0 {
-            *self.0.entry(*case).or_default() += count;
+        for (case, count) in &other.cases {
+            *self.cases.entry(*case).or_default() += count;
+        }
+        for (met, count) in &other.met {
+            *self.met.entry(*met).or_default() += count;
         }
     }
 }
@@ -105,6 +237,12 @@ impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for case in CASES {
             writeln!(f, "{:>9} {case:?}", self.count(case))?;
+        }
+        for row in ROWS {
+            writeln!(f, "{row:?}")?;
+            for meeting in MEETINGS.into_iter().filter(|it| can_meet(row, *it)) {
+                writeln!(f, "{:>9} {meeting:?}", self.met(row, meeting))?;
+            }
         }
         Ok(())
     }

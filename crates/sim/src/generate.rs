@@ -3,8 +3,11 @@
 //! Every plain value is written once only, so that the value a field shows tells which write it came from.
 
 use crate::rng::Rng;
+use crate::ruled::{self, RULED, UNION};
+use headwater_core::policy::Policies;
 use headwater_core::{
-    CollectionSchema, Database, DeleteRule, Edit, FieldType, Operation, Patch, Record, Value,
+    Claim, CollectionSchema, Conflict, Database, DeleteRule, Edit, FieldType, Operation, Patch,
+    Record, Settlement, Value,
 };
 use std::collections::BTreeMap;
 
@@ -12,10 +15,8 @@ use std::collections::BTreeMap;
 pub const KEYS: [&str; 3] = ["k0", "k1", "$k2"];
 /// Fields that hold integers, each replaced as a whole.
 pub const PLAIN: [&str; 3] = ["a", "$b", ""];
-/// The nested map, whose fields are [`INNER`].
+/// The nested map, of integers.
 pub const MAP: &str = "m";
-/// The fields of the nested map.
-pub const INNER: [&str; 2] = ["x", "y"];
 /// The counter.
 pub const COUNTER: &str = "n";
 /// The text.
@@ -30,12 +31,48 @@ const FIELDS: [&str; 8] = ["a", "$b", "", MAP, COUNTER, TEXT, LIST, MIXED];
 /// Draws operations.
 pub struct Generator {
     unique: i64,
+    /// The keys of this program.
+    keys: &'static [&'static str],
+    /// The fields of this program's records.
+    fields: Vec<&'static str>,
+    /// The fields of the nested map, some of which have the name of a field that a policy is declared for.
+    inner: Vec<&'static str>,
 }
 
 impl Generator {
-    /// One that has drawn nothing yet.
-    pub fn new() -> Self {
-        Self { unique: 1000 }
+    /// One that has drawn nothing yet. Some programs are about all that merges by itself, and most about two fields with
+    /// a policy each.
+    pub fn new(rng: &mut Rng) -> Self {
+        let mut generator = Self {
+            unique: 1000,
+            keys: &KEYS,
+            fields: FIELDS.to_vec(),
+            inner: vec!["x", "y"],
+        };
+        if rng.chance(75) {
+            let mut ruled = RULED.to_vec();
+            rng.shuffle(&mut ruled);
+            let more: [&[&str]; 6] = [&[MAP], &[MAP], &[COUNTER], &[TEXT], &[PLAIN[0]], &[]];
+            generator.keys = &KEYS[..1 + usize::from(rng.chance(15))];
+            generator.fields = [&ruled[..2], *rng.pick(&more)].concat();
+            generator.inner = vec![ruled[0], if rng.chance(20) { "x" } else { ruled[0] }];
+        }
+        generator
+    }
+
+    /// Whether the programs' records have all that merges by itself.
+    pub fn is_broad(&self) -> bool {
+        self.fields.len() == FIELDS.len()
+    }
+
+    /// The keys of the records.
+    pub fn keys(&self) -> &'static [&'static str] {
+        self.keys
+    }
+
+    /// The fields of the records.
+    pub fn fields(&self) -> &[&'static str] {
+        &self.fields
     }
 
     /// An integer that was not drawn before.
@@ -46,24 +83,55 @@ impl Generator {
 
     /// An operation on records that `db` accepts.
     pub fn operation(&mut self, rng: &mut Rng, db: &Database, collection: &str) -> Operation {
-        let key = *rng.pick(&KEYS);
+        let key = *rng.pick(self.keys);
         let before = db.get(collection, key);
+        let none = Policies::new();
+        let declared = db.collections().get(collection);
+        let policies = declared.map_or(&none, |declared| &declared.policies);
+        let open = db.conflicts_of(collection, key);
+        if !open.is_empty() && rng.chance(if self.is_broad() { 15 } else { 55 }) {
+            let at = rng.below(open.len());
+            return self.settle(rng, &open[at], policies, before.as_ref());
+        }
+        let broad = self.is_broad();
         match before {
-            Some(before) if rng.chance(62) => {
-                Operation::Patch(key.to_owned(), self.patch(rng, &before))
+            Some(before) if rng.chance(if broad { 62 } else { 72 }) => {
+                Operation::Patch(key.to_owned(), self.patch(rng, &before, policies))
             }
-            Some(_) if rng.chance(60) => Operation::Delete(key.to_owned()),
+            Some(_) if rng.chance(if broad { 60 } else { 45 }) => Operation::Delete(key.to_owned()),
             _ => {
                 let mut records = BTreeMap::new();
-                records.insert(key.to_owned(), self.record(rng, before.as_ref()));
-                let other = *rng.pick(&KEYS);
+                records.insert(key.to_owned(), self.record(rng, before.as_ref(), policies));
+                let other = *rng.pick(self.keys);
                 if other != key && rng.chance(10) {
                     let before = db.get(collection, other);
-                    records.insert(other.to_owned(), self.record(rng, before.as_ref()));
+                    let record = self.record(rng, before.as_ref(), policies);
+                    records.insert(other.to_owned(), record);
                 }
                 Operation::Put(records)
             }
         }
+    }
+
+    /// Settles one of the conflicts that are open.
+    fn settle(
+        &mut self,
+        rng: &mut Rng,
+        conflict: &Conflict,
+        policies: &Policies,
+        before: Option<&Record>,
+    ) -> Operation {
+        let claims: Vec<&Claim> = conflict.losers.iter().chain(&conflict.winner).collect();
+        let how = match rng.below(100) {
+            0..35 => Settlement::Accept,
+            35..75 if !claims.is_empty() => Settlement::Keep(rng.pick(&claims).id.clone()),
+            _ => Settlement::Write(match conflict.field.as_slice() {
+                [] => Value::Map(self.record(rng, before, policies)),
+                [name] => self.value(rng, name, conflict.shown.as_ref(), policies),
+                _ => self.unique().into(),
+            }),
+        };
+        Operation::Settle(conflict.key.clone(), conflict.field.clone(), how)
     }
 
     /// An operation that has to be refused, whatever the database holds.
@@ -99,6 +167,7 @@ impl Generator {
                 schema = schema.field(name, kind);
             }
         }
+        schema = ruled::declare(rng, &self.fields, schema);
         if rng.chance(15) {
             schema.delete = Some(*rng.pick(&[DeleteRule::EditWins, DeleteRule::DeleteWins]));
         }
@@ -106,11 +175,11 @@ impl Generator {
     }
 
     /// A whole record, made of the one that is there.
-    fn record(&mut self, rng: &mut Rng, before: Option<&Record>) -> Record {
+    fn record(&mut self, rng: &mut Rng, before: Option<&Record>, policies: &Policies) -> Record {
         let mut record = before.cloned().unwrap_or_default();
-        for field in FIELDS {
+        for field in self.fields.clone() {
             let old = record.get(field).cloned();
-            let keep_kind = !PLAIN.contains(&field) && field != MIXED;
+            let keep_kind = !is_replaced(field);
             let (change, drop) = match (&old, keep_kind) {
                 (None, _) => (55, 0),
                 (Some(_), true) => (25, 2),
@@ -119,7 +188,7 @@ impl Generator {
             if rng.chance(drop) {
                 record.remove(field);
             } else if rng.chance(change) {
-                let value = self.value(rng, field, old.as_ref());
+                let value = self.value(rng, field, old.as_ref(), policies);
                 record.insert(field.to_owned(), value);
             }
         }
@@ -127,14 +196,24 @@ impl Generator {
     }
 
     /// A new value for `field`, which grows out of the old one where there is one.
-    fn value(&mut self, rng: &mut Rng, field: &str, old: Option<&Value>) -> Value {
+    fn value(
+        &mut self,
+        rng: &mut Rng,
+        field: &str,
+        old: Option<&Value>,
+        policies: &Policies,
+    ) -> Value {
+        if RULED.contains(&field) {
+            let unique = self.unique();
+            return ruled::value(rng, field, policies.get(field), old, unique);
+        }
         match (field, old) {
             (MAP, old) => {
                 let mut map = match old {
                     Some(Value::Map(map)) => map.clone(),
                     _ => Record::new(),
                 };
-                let name = *rng.pick(&INNER);
+                let name = *rng.pick(&self.inner);
                 if rng.chance(15) {
                     map.remove(name);
                 } else {
@@ -199,24 +278,36 @@ impl Generator {
         }
     }
 
-    fn patch(&mut self, rng: &mut Rng, before: &Record) -> Patch {
+    fn patch(&mut self, rng: &mut Rng, before: &Record, policies: &Policies) -> Patch {
         let mut patch = Patch::new();
         for _ in 0..1 + rng.below(2) {
-            let field = *rng.pick(&FIELDS);
-            let edit = self.edit(rng, field, before.get(field));
+            let field = *rng.pick(&self.fields);
+            let edit = self.edit(rng, field, before.get(field), policies);
             patch.insert(field.to_owned(), edit);
         }
         patch
     }
 
-    fn edit(&mut self, rng: &mut Rng, field: &str, old: Option<&Value>) -> Edit {
-        let often = if PLAIN.contains(&field) || field == MIXED {
-            12
-        } else {
-            2
+    fn edit(
+        &mut self,
+        rng: &mut Rng,
+        field: &str,
+        old: Option<&Value>,
+        policies: &Policies,
+    ) -> Edit {
+        let often = match is_replaced(field) {
+            true => 12,
+            false if self.is_broad() => 2,
+            false => 8,
         };
         if old.is_some() && rng.chance(often) {
             return Edit::Remove;
+        }
+        if RULED.contains(&field) {
+            let unique = self.unique();
+            if let Some(edit) = ruled::edit(rng, field, policies.get(field), old, unique) {
+                return edit;
+            }
         }
         match (field, old) {
             (MAP, _) if rng.chance(70) => self.merge(rng, old),
@@ -245,12 +336,12 @@ impl Generator {
                 let insert = (0..rng.below(3)).map(|_| self.unique().into()).collect();
                 Edit::SpliceList { at, delete, insert }
             }
-            _ => Edit::Set(self.value(rng, field, old)),
+            _ => Edit::Set(self.value(rng, field, old, policies)),
         }
     }
 
     fn merge(&mut self, rng: &mut Rng, old: Option<&Value>) -> Edit {
-        let name = *rng.pick(&INNER);
+        let name = *rng.pick(&self.inner);
         let there = matches!(old, Some(Value::Map(map)) if map.contains_key(name));
         let edit = if there && rng.chance(15) {
             Edit::Remove
@@ -261,8 +352,7 @@ impl Generator {
     }
 }
 
-impl Default for Generator {
-    fn default() -> Self {
-        Self::new()
-    }
+/// Whether each value of this field takes the place of the one before as a whole.
+fn is_replaced(field: &str) -> bool {
+    PLAIN.contains(&field) || field == MIXED || (RULED.contains(&field) && field != UNION)
 }

@@ -5,13 +5,22 @@
 //! An [`Oracle`](oracle::Oracle) that knows nothing of automerge follows who had seen which write and says what the
 //! merged records may hold. [`Coverage`] counts the conflicts that really came about.
 
+pub mod acts;
 pub mod coverage;
+pub mod declared;
+pub mod exact;
 pub mod generate;
+pub mod laws;
+pub mod meetings;
 pub mod model;
 pub mod oracle;
+pub mod order;
 pub mod peer;
 pub mod program;
+pub mod register;
 pub mod rng;
+pub mod ruled;
+pub mod sets;
 
 pub use coverage::Coverage;
 pub use program::{Failure, run};

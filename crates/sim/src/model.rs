@@ -1,34 +1,119 @@
 //! What a write makes of the one record that its writer sees, without automerge.
 
-use headwater_core::{Edit, Operation, Patch, Record, Value};
+use crate::order::{prefers, spread};
+use headwater_core::policy::Policies;
+use headwater_core::{
+    ClaimId, Conflict, Edit, Operation, Patch, Policy, Record, Settlement, Value,
+};
 
-/// The record under `key` after `operation`, if it was `before`; the operation is one that is not refused.
-pub fn apply(before: Option<&Record>, key: &str, operation: &Operation) -> Option<Record> {
-    match operation {
-        Operation::Put(records) => records.get(key).cloned().or_else(|| before.cloned()),
-        Operation::Patch(name, patch) if name == key => before.cloned().map(|mut record| {
-            edit(&mut record, patch);
-            record
-        }),
-        Operation::Delete(name) if name == key => None,
-        Operation::Patch(..)
-        | Operation::Delete(_)
-        | Operation::Declare(_)
-        | Operation::PutKnown(..)
-        | Operation::Undo(_)
-        | Operation::Settle(..) => before.cloned(),
+/// What the writer of an operation sees of one record.
+pub struct Seen<'a> {
+    /// The record.
+    pub record: Option<&'a Record>,
+    /// What lost in it.
+    pub open: &'a [Conflict],
+    /// The declared policies.
+    pub policies: &'a Policies,
+}
+
+impl Seen<'_> {
+    /// The record under `key` after `operation`, which is one that is not refused.
+    pub fn after(&self, key: &str, operation: &Operation) -> Option<Record> {
+        match operation {
+            Operation::Put(records) => match records.get(key) {
+                Some(record) => Some(self.put(record)),
+                None => self.record.cloned(),
+            },
+            Operation::Patch(name, patch) if name == key => {
+                self.record.cloned().map(|mut record| {
+                    edit(&mut record, patch, Some(self.policies));
+                    record
+                })
+            }
+            Operation::Delete(name) if name == key => None,
+            Operation::Settle(name, path, how) if name == key => self.settled(path, how),
+            Operation::Patch(..)
+            | Operation::Delete(_)
+            | Operation::Declare(_)
+            | Operation::PutKnown(..)
+            | Operation::Undo(_)
+            | Operation::Settle(..) => self.record.cloned(),
+        }
+    }
+
+    fn put(&self, record: &Record) -> Record {
+        let fields = record.iter().map(|(name, value)| {
+            let old = self.record.and_then(|old| old.get(name));
+            (name.clone(), set(self.policies.get(name), old, value))
+        });
+        fields.collect()
+    }
+
+    fn settled(&self, path: &[String], how: &Settlement) -> Option<Record> {
+        let kept = |id: &ClaimId| {
+            let here = self.open.iter().filter(|conflict| conflict.field == path);
+            let mut claims = here.flat_map(|one| one.losers.iter().chain(&one.winner));
+            claims.find(|claim| claim.id == *id)
+        };
+        let value = match how {
+            Settlement::Accept => return self.record.cloned(),
+            Settlement::Keep(id) => match (path, kept(id)?.value.clone()?) {
+                ([], Value::Map(record)) if self.record.is_none() => return Some(record),
+                // Who keeps an edit keeps all of what is shown.
+                ([], _) => return self.record.cloned(),
+                (_, value) => value,
+            },
+            Settlement::Write(value) => value.clone(),
+        };
+        let mut record = self.record.cloned();
+        match path {
+            [] => match value {
+                Value::Map(record) => return Some(self.put(&record)),
+                _ => return None,
+            },
+            [name] => record.as_mut()?.insert(name.clone(), value),
+            path => {
+                let mut inner = record.as_mut()?;
+                for name in &path[..path.len() - 1] {
+                    match inner.get_mut(name)? {
+                        Value::Map(map) => inner = map,
+                        _ => return None,
+                    }
+                }
+                inner.insert(path[path.len() - 1].clone(), value)
+            }
+        };
+        record
     }
 }
 
-fn edit(record: &mut Record, patch: &Patch) {
+/// What a field shows after it was set to `new`.
+fn set(policy: Option<&Policy>, old: Option<&Value>, new: &Value) -> Value {
+    match (policy, old) {
+        (Some(policy @ (Policy::Max | Policy::Min)), Some(old)) if !prefers(policy, new, old) => {
+            old.clone()
+        }
+        (Some(Policy::KeepAll), _) => Value::List(spread([new])),
+        _ => new.clone(),
+    }
+}
+
+/// `policies` is for fields of the record; nested ones have none.
+fn edit(record: &mut Record, patch: &Patch, policies: Option<&Policies>) {
     for (name, edit) in patch {
+        let policy = policies.and_then(|policies| policies.get(name));
         match edit {
             Edit::Remove => {
                 record.remove(name);
             }
-            Edit::Set(value) | Edit::Reset(value) => {
-                record.insert(name.clone(), value.clone());
+            Edit::Set(value) => {
+                let value = set(policy, record.get(name), value);
+                record.insert(name.clone(), value);
             }
+            Edit::Reset(value) => {
+                record.insert(name.clone(), set(policy, None, value));
+            }
+            Edit::Discard(_) if !record.contains_key(name) => {}
             edit => {
                 let value = edited(record.remove(name), edit);
                 record.insert(name.clone(), value);
@@ -62,12 +147,22 @@ fn edited(value: Option<Value>, change: &Edit) -> Value {
                 Some(Value::Map(map)) => map,
                 _ => Record::new(),
             };
-            edit(&mut map, patch);
+            edit(&mut map, patch, None);
             Value::Map(map)
         }
-        // Sets are in no program yet.
-        Edit::Set(_) | Edit::Reset(_) | Edit::Remove | Edit::Add(_) | Edit::Discard(_) => {
-            Value::Null
+        Edit::Add(more) | Edit::Discard(more) => {
+            let mut items = match value {
+                Some(Value::List(items)) => items,
+                _ => Vec::new(),
+            };
+            items.retain(|item| !more.contains(item));
+            if matches!(change, Edit::Add(_)) {
+                items.extend(more.iter().cloned());
+            }
+            // Elements are single digits, whose order is that of their JSON.
+            items.sort_by_key(Value::as_int);
+            Value::List(items)
         }
+        Edit::Set(_) | Edit::Reset(_) | Edit::Remove => Value::Null,
     }
 }

@@ -1,460 +1,576 @@
 //! What the merged records may hold, worked out from who had seen which write.
 //!
 //! The oracle knows nothing of automerge. It is told each write with the hashes of its changes and the set of changes
-//! that its writer had, and follows for every plain field which writes were superseded by one that had seen them. A
-//! write over several documents may be seen in part; of what follows from that it claims nothing.
+//! that its writer had, and follows for every field which writes were superseded by one that had seen them. So it knows
+//! which values stand for whoever has some of all changes, and from that what a policy shows and what lost. A write over
+//! several documents may be seen in part; of what follows from that it claims less.
 
+use crate::acts::{Act, Acts, Path};
 use crate::coverage::{Case, Coverage};
-use crate::generate::{COUNTER, INNER, LIST, MAP, MIXED, PLAIN, TEXT};
+use crate::exact::Exact;
+use crate::meetings::{Kind, Step, Touch};
+use crate::order::{may_show, prefers, spread};
+use crate::register::{Fate, Made, Put, Register, Standing};
+use crate::ruled::{UNION, chooses};
+use crate::sets::Set;
 use automerge::ChangeHash;
-use headwater_core::{Record, Value};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use headwater_core::catalog::Collection;
+use headwater_core::{
+    Attribution, Claim, Conflict, ConflictKind, DeleteRule, Operation, Policy, Record, Value,
+};
+use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
 
 /// One write to one record.
 pub struct Wrote<'a> {
-    /// The collection and key.
-    pub record: (&'a str, &'a str),
+    /// The key.
+    pub key: &'a str,
+    /// What was asked for.
+    pub operation: &'a Operation,
     /// What its writer saw before.
     pub before: Option<&'a Record>,
     /// What its writer saw afterwards.
     pub after: Option<&'a Record>,
-    /// Whether it wrote the whole record, so that it may have settled conflicts of fields that it did not change.
-    pub whole: bool,
-    /// The changes that carry it, at least one.
-    pub hashes: Vec<ChangeHash>,
-    /// The partition count that its writer wrote with.
-    pub count: u32,
+    /// Who wrote what its writer sees afterwards. It tells, of a value that stood already, whether it was written again.
+    pub writers: BTreeMap<Path, Attribution>,
+    /// The changes that carry it.
+    pub made: Rc<Made>,
+    /// What its writer knew of the collection.
+    pub declared: &'a Collection,
     /// The changes that its writer had.
     pub seen: &'a HashSet<ChangeHash>,
 }
 
-/// Whether something happened to a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Fate {
-    No,
-    Perhaps,
-    Yes,
-}
-
-/// How much of a write its reader had.
-fn known(hashes: &[ChangeHash], seen: &HashSet<ChangeHash>) -> Fate {
-    match hashes.iter().filter(|hash| seen.contains(hash)).count() {
-        0 => Fate::No,
-        n if n == hashes.len() => Fate::Yes,
-        _ => Fate::Perhaps,
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Create,
-    Recreate,
-    Edit,
-    Delete,
-}
-
-#[derive(Debug)]
-struct Step {
-    kind: Kind,
-    fields: BTreeSet<String>,
-    count: u32,
-    hashes: Vec<ChangeHash>,
-}
-
-#[derive(Debug)]
-struct Delete {
-    hashes: Vec<ChangeHash>,
-    /// Whether it had seen every write to the record that there ever was.
-    saw_all: bool,
-    /// Whether someone who had seen it wrote the record again.
-    undone: bool,
-}
-
-/// A value that was put into a plain field.
-#[derive(Debug)]
-struct Put {
-    value: i64,
-    hashes: Vec<ChangeHash>,
-    superseded: Fate,
-    /// The writes that superseded it.
-    by: Vec<Vec<ChangeHash>>,
-    deleted: Fate,
-}
-
-impl Put {
-    /// Whether a writer that has `seen` may find it standing.
-    fn stands_for(&self, seen: &HashSet<ChangeHash>) -> bool {
-        let superseded = self.by.iter().any(|by| known(by, seen) == Fate::Yes);
-        known(&self.hashes, seen) != Fate::No && !superseded
-    }
-}
-
-/// What a counter, a text and a list must hold, unless something was done that loses edits by design.
-#[derive(Debug, Default)]
-struct Exact {
-    sum: i64,
-    chars: BTreeMap<char, i64>,
-    items: BTreeSet<i64>,
-    removed: BTreeSet<i64>,
-    created: BTreeMap<&'static str, u32>,
-    unknown: BTreeSet<&'static str>,
+/// What someone sees of one record.
+pub struct Sees<'a> {
+    /// The record.
+    pub record: Option<Record>,
+    /// What lost in it.
+    pub open: Vec<Conflict>,
+    /// Who wrote what it shows.
+    pub writers: BTreeMap<Path, Attribution>,
+    /// What is declared of the collection.
+    pub declared: &'a Collection,
+    /// The changes that they have.
+    pub seen: &'a HashSet<ChangeHash>,
 }
 
 #[derive(Debug, Default)]
 struct History {
     steps: Vec<Step>,
-    deletes: Vec<Delete>,
-    plain: BTreeMap<String, Vec<Put>>,
+    /// The delete markers.
+    marks: Register,
+    fields: BTreeMap<Path, Register>,
+    union: Set,
     exact: Exact,
+    /// Whether the nested map was ever replaced or removed, and with it what others did inside.
+    torn: bool,
 }
 
 /// The histories of all records of a program.
 #[derive(Default)]
 pub struct Oracle {
-    records: BTreeMap<(String, String), History>,
-    /// Collections for which anyone ever declared that deletes win.
-    delete_wins: BTreeSet<String>,
+    records: BTreeMap<String, History>,
 }
 
 impl Oracle {
-    /// Takes note that deletes may win in `collection`.
-    pub fn declared_delete_wins(&mut self, collection: &str) {
-        self.delete_wins.insert(collection.to_owned());
-    }
-
     /// Takes note of a write.
     pub fn wrote(&mut self, wrote: &Wrote<'_>, coverage: &mut Coverage) {
-        let (collection, key) = wrote.record;
-        let record = (collection.to_owned(), key.to_owned());
-        let history = self.records.entry(record).or_default();
-        let step = history.step(wrote);
-        history.count(&step, wrote.seen, coverage);
-        match step.kind {
-            Kind::Delete => history.deleted(wrote),
-            kind => history.edited(kind, wrote),
-        }
-        history.steps.push(step);
+        let history = self.records.entry(wrote.key.to_owned()).or_default();
+        history.wrote(wrote, coverage);
     }
 
-    /// Holds what every peer now shows against what it may show; `deletes_win` as the merged catalogs say.
+    /// Holds what someone sees of the record of `key` against what they may see; `everything` if they have all changes.
     pub fn check(
         &self,
-        get: impl Fn(&str, &str) -> Option<Record>,
-        deletes_win: impl Fn(&str) -> bool,
+        key: &str,
+        sees: &Sees<'_>,
+        everything: bool,
         coverage: &mut Coverage,
     ) -> Result<(), String> {
-        for ((collection, key), history) in &self.records {
-            let record = get(collection, key);
-            let rule = Rule {
-                ever_deletes_win: self.delete_wins.contains(collection),
-                deletes_win: deletes_win(collection),
+        let Some(history) = self.records.get(key) else {
+            return match sees.record {
+                Some(_) => Err(format!("{key} was never written")),
+                None => Ok(()),
             };
-            history
-                .check(record.as_ref(), rule, coverage)
-                .map_err(|error| {
-                    format!("{collection}/{key} is {record:?}, but {error}\n{history:#?}")
-                })?;
-        }
-        Ok(())
+        };
+        let checked = history
+            .check(sees, coverage)
+            .and_then(|()| match &sees.record {
+                Some(record) if everything => history.exact.check(record, coverage),
+                _ => Ok(()),
+            });
+        checked.map_err(|error| {
+            let (record, open) = (&sees.record, &sees.open);
+            format!("{key} is {record:?}, but {error}\nopen: {open:#?}\n{history:#?}")
+        })
     }
 }
 
-struct Rule {
-    ever_deletes_win: bool,
-    deletes_win: bool,
-}
-
-/// A record's plain fields by path, those of the nested map too.
-fn plain(record: Option<&Record>) -> BTreeMap<String, i64> {
-    let mut fields = BTreeMap::new();
-    for name in PLAIN {
-        if let Some(Value::Int(n)) = record.and_then(|record| record.get(name)) {
-            fields.insert(name.to_owned(), *n);
-        }
-    }
-    if let Some(Value::Map(map)) = record.and_then(|record| record.get(MAP)) {
-        for name in INNER {
-            if let Some(Value::Int(n)) = map.get(name) {
-                fields.insert(format!("{MAP}/{name}"), *n);
-            }
+/// The value at a path of a record.
+fn at<'r>(record: &'r Record, path: &[String]) -> Option<&'r Value> {
+    let (name, outer) = path.split_last()?;
+    let mut record = record;
+    for name in outer {
+        match record.get(name)? {
+            Value::Map(map) => record = map,
+            _ => return None,
         }
     }
-    fields
+    record.get(name)
 }
 
-fn field<'a>(record: Option<&'a Record>, name: &str) -> Option<&'a Value> {
-    record?.get(name)
-}
-
-fn ints(value: &Value) -> BTreeSet<i64> {
-    match value {
-        Value::List(items) => items.iter().filter_map(Value::as_int).collect(),
-        _ => BTreeSet::new(),
+/// Nested fields have no policy.
+fn policy_of<'d>(declared: &'d Collection, path: &[String]) -> Option<&'d Policy> {
+    match path {
+        [name] => declared.policies.get(name),
+        _ => None,
     }
-}
-
-fn chars(value: &Value) -> BTreeMap<char, i64> {
-    let mut counts = BTreeMap::new();
-    for c in value.as_str().unwrap_or_default().chars() {
-        *counts.entry(c).or_default() += 1;
-    }
-    counts
 }
 
 impl History {
-    fn step(&self, wrote: &Wrote<'_>) -> Step {
-        let existed = || {
-            let mut steps = self.steps.iter();
-            steps.any(|step| known(&step.hashes, wrote.seen) != Fate::No)
-        };
+    fn wrote(&mut self, wrote: &Wrote<'_>, coverage: &mut Coverage) {
+        let acts = Acts::of(wrote.operation, wrote.key, wrote.before);
+        let known = |step: &Step| step.made.known(wrote.seen) != Fate::No;
+        let existed = self.steps.iter().any(known);
         let kind = match (wrote.before, wrote.after) {
             (_, None) => Kind::Delete,
-            (Some(_), _) => Kind::Edit,
-            (None, _) if existed() => Kind::Recreate,
-            (None, _) => Kind::Create,
+            (None, Some(_)) if !acts.fresh => Kind::Revive,
+            (None, Some(_)) if existed => Kind::Recreate,
+            (None, Some(_)) => Kind::Create,
+            (Some(_), Some(_)) => Kind::Edit,
         };
-        let names = wrote.before.into_iter().chain(wrote.after);
-        let fields = names
-            .flat_map(Record::keys)
-            .filter(|name| field(wrote.before, name) != field(wrote.after, name))
-            .cloned()
-            .collect();
-        Step {
-            kind,
-            fields,
-            count: wrote.count,
-            hashes: wrote.hashes.clone(),
-        }
-    }
-
-    /// Counts the conflicts of a new step with those that its writer had not seen.
-    fn count(&self, step: &Step, seen: &HashSet<ChangeHash>, coverage: &mut Coverage) {
-        for other in &self.steps {
-            if known(&other.hashes, seen) != Fate::No {
-                continue;
-            }
-            if other.count != step.count {
-                coverage.add(Case::PartitionCounts);
-            }
-            match (other.kind, step.kind) {
-                (Kind::Delete, Kind::Delete) => coverage.add(Case::DeleteDelete),
-                (Kind::Delete, Kind::Recreate) | (Kind::Recreate, _) | (_, Kind::Recreate) => {
-                    coverage.add(Case::Recreate);
+        let mut step = Step::new(kind, wrote);
+        match kind {
+            Kind::Delete => self.deleted(wrote),
+            _ => {
+                self.mark(&acts, wrote);
+                self.act(&acts, wrote, &mut step);
+                if kind != Kind::Revive {
+                    let anew = kind == Kind::Recreate;
+                    self.exact.edited(anew, wrote.before, wrote.after);
                 }
-                (Kind::Delete, _) | (_, Kind::Delete) => coverage.add(Case::DeleteEdit),
-                (Kind::Create, Kind::Create) => coverage.add(Case::CreateCreate),
-                _ => {}
-            }
-            let mut both = other.fields.intersection(&step.fields).peekable();
-            if both.peek().is_none() && step.kind == Kind::Edit && other.kind == Kind::Edit {
-                coverage.add(Case::DifferentFields);
-            }
-            for name in both {
-                coverage.add(match name.as_str() {
-                    MAP => Case::Nested,
-                    COUNTER => Case::CounterCounter,
-                    TEXT => Case::TextText,
-                    LIST => Case::ListList,
-                    MIXED => Case::MixedKinds,
-                    _ => Case::SameField,
-                });
             }
         }
+        if let Operation::Settle(..) = wrote.operation {
+            coverage.add(Case::Settled);
+        }
+        step.meet(&self.steps, wrote.seen, coverage);
+        self.steps.push(step);
     }
 
     fn deleted(&mut self, wrote: &Wrote<'_>) {
-        for put in self.plain.values_mut().flatten() {
-            put.deleted = put.deleted.max(known(&put.hashes, wrote.seen));
+        self.marks.supersede(&wrote.made, wrote.seen, |_| false);
+        self.marks.put(&wrote.made, Value::Null);
+        for register in self.fields.values_mut() {
+            register.deleted(&wrote.made, wrote.seen);
         }
-        let saw_all = self
-            .steps
-            .iter()
-            .all(|step| known(&step.hashes, wrote.seen) == Fate::Yes || step.kind == Kind::Delete);
-        self.deletes.push(Delete {
-            hashes: wrote.hashes.clone(),
-            saw_all,
-            undone: false,
-        });
-    }
-
-    fn edited(&mut self, kind: Kind, wrote: &Wrote<'_>) {
-        for delete in &mut self.deletes {
-            delete.saw_all = false;
-            delete.undone |= known(&delete.hashes, wrote.seen) != Fate::No;
-        }
-        self.edited_plain(kind, wrote);
-        self.exact.edited(kind, wrote);
-    }
-
-    fn edited_plain(&mut self, kind: Kind, wrote: &Wrote<'_>) {
-        let (before, after) = (plain(wrote.before), plain(wrote.after));
-        let paths: BTreeSet<String> = before
-            .keys()
-            .chain(after.keys())
-            .chain(self.plain.keys())
-            .cloned()
-            .collect();
-        for path in paths {
-            let (old, new) = (before.get(&path), after.get(&path));
-            let rewritten = wrote.whole || path.starts_with(MAP);
-            let puts = self.plain.entry(path).or_default();
-            let standing = puts.iter().filter(|put| put.stands_for(wrote.seen)).count();
-            // Writing again what a conflict shows may settle it: either of the two writes can be what stands then.
-            let settles = rewritten && old.is_some() && old == new && standing > 1;
-            if old == new && !settles && kind != Kind::Recreate {
-                continue;
-            }
-            for put in puts.iter_mut() {
-                let fate = known(&put.hashes, wrote.seen);
-                let fate = if settles {
-                    fate.min(Fate::Perhaps)
-                } else {
-                    fate
-                };
-                if fate != Fate::No {
-                    put.by.push(wrote.hashes.clone());
-                }
-                put.superseded = put.superseded.max(fate);
-            }
-            if let Some(value) = new {
-                puts.push(Put {
-                    value: *value,
-                    hashes: wrote.hashes.clone(),
-                    superseded: if settles { Fate::Perhaps } else { Fate::No },
-                    by: Vec::new(),
-                    deleted: Fate::No,
-                });
+        self.union.deleted(&wrote.made, wrote.seen);
+        for step in &mut self.steps {
+            if step.made.known(wrote.seen) == Fate::Yes {
+                step.deleters.push(wrote.made.clone());
             }
         }
     }
 
-    fn check(
-        &self,
-        record: Option<&Record>,
-        rule: Rule,
-        coverage: &mut Coverage,
-    ) -> Result<(), String> {
-        let Some(shown) = record else {
-            return self.check_gone(rule, coverage);
+    /// Whoever edits a record that they see clears the delete markers that they know of.
+    fn mark(&mut self, acts: &Acts, wrote: &Wrote<'_>) {
+        if !acts.settles_field {
+            self.marks.supersede(&wrote.made, wrote.seen, |_| false);
+        }
+    }
+
+    fn act(&mut self, acts: &Acts, wrote: &Wrote<'_>, step: &mut Step) {
+        if acts.fresh {
+            for register in self.fields.values_mut() {
+                register.supersede(&wrote.made, wrote.seen, |_| false);
+            }
+            self.torn |= !self.steps.is_empty();
+            if !self.steps.is_empty() {
+                self.union.replaced();
+            }
+        }
+        self.torn |= acts.torn;
+        let known = |name: &str| wrote.declared.policies.get(name);
+        for act in acts.of_union() {
+            let old = wrote.before.and_then(|before| before.get(UNION));
+            let declared = known(UNION) == Some(&Policy::Union);
+            self.union
+                .wrote(act, old, declared, &wrote.made, wrote.seen);
+        }
+        for (path, act) in &acts.fields {
+            let wrote_it = match path.as_slice() {
+                [name] if name == UNION => true,
+                _ => self.write(path, act, acts.fresh, wrote),
+            };
+            if wrote_it {
+                step.touch(
+                    path,
+                    Touch::of(act, wrote.operation, policy_of(wrote.declared, path)),
+                );
+            }
+        }
+        step.touch_others(wrote);
+    }
+
+    /// Does one act; `true` if it wrote anything.
+    fn write(&mut self, path: &Path, act: &Act, fresh: bool, wrote: &Wrote<'_>) -> bool {
+        let policy = policy_of(wrote.declared, path);
+        let old = wrote.before.and_then(|before| at(before, path));
+        let register = self.fields.entry(path.clone()).or_default();
+        let after = wrote.after.and_then(|after| at(after, path));
+        // Who wrote what stands now: a map is written by who wrote what is in it.
+        let mut writers = wrote.writers.iter().filter(|(at, _)| at.starts_with(path));
+        let by = writers.next().map(|(_, by)| by.hash);
+        let again = by.is_none_or(|by| wrote.made.hashes.contains(&by));
+        let standing = register.standing(wrote.seen);
+        let value = match act {
+            Act::Remove => None,
+            _ if fresh => match act {
+                Act::Set(new) => Some(new),
+                _ => after,
+            },
+            Act::Set(new) if !sets(policy, &standing, old, new, again) => return false,
+            Act::Set(new) | Act::Reset(new) | Act::Anew(new) => Some(new),
+            Act::Keep => after,
+            Act::Add(_) | Act::Discard(_) => return false,
         };
-        if self.deletes.iter().any(|delete| delete.saw_all) {
-            return Err("a delete had seen everything".into());
+        let stood = value.is_some_and(|value| {
+            let mut all = standing.all.iter();
+            all.any(|put| {
+                put.value == *value || matches!((&put.value, act), (Value::Map(_), Act::Keep))
+            })
+        });
+        let value = value.cloned();
+        let removed_something = !standing.all.is_empty();
+        if stood && !fresh && !again {
+            // The value stood already, and was not written again; concurrent maps are one value together.
+            let merges = !chooses(policy) && matches!(value, Some(Value::Map(_)));
+            let keeps = |put: &Put| {
+                let kept = by.is_some_and(|by| put.made.hashes.contains(&by));
+                kept || (merges && matches!(put.value, Value::Map(_)))
+            };
+            register.supersede(&wrote.made, wrote.seen, keeps);
+            return true;
         }
-        if rule.deletes_win && self.deletes.iter().any(|delete| !delete.undone) {
-            return Err("it was deleted, and deletes win".into());
+        register.supersede(&wrote.made, wrote.seen, |_| false);
+        match value {
+            Some(value) => register.put(&wrote.made, value),
+            None => return removed_something,
         }
-        let values = plain(record);
-        for (path, puts) in &self.plain {
-            let value = values.get(path);
-            let stands = |put: &Put| put.superseded != Fate::Yes && Some(&put.value) == value;
-            if value.is_some() && !puts.iter().any(stands) {
-                return Err(format!("{path:?} shows a value that was superseded"));
-            }
-            let must = |put: &Put| put.superseded == Fate::No;
-            if self.claims(path) && puts.iter().any(must) {
-                if value.is_none() {
-                    return Err(format!("{path:?} lost what no one had superseded"));
-                }
-                coverage.add(Case::Kept);
-            }
-        }
-        if let Some(path) = values.keys().find(|path| !self.plain.contains_key(*path)) {
-            return Err(format!("{path:?} was never written"));
-        }
-        self.exact.check(shown, coverage)
+        true
     }
 
-    fn check_gone(&self, rule: Rule, coverage: &mut Coverage) -> Result<(), String> {
-        if self.deletes.is_empty() {
-            return Err("no one deleted it".into());
+    fn check(&self, sees: &Sees<'_>, coverage: &mut Coverage) -> Result<(), String> {
+        let known =
+            |step: &&Step| step.kind != Kind::Delete && step.made.known(sees.seen) != Fate::No;
+        let steps: Vec<&Step> = self.steps.iter().filter(known).collect();
+        let marks = self.marks.standing(sees.seen);
+        let Some(record) = &sees.record else {
+            return match steps.is_empty() {
+                true => Ok(()),
+                false => self.check_gone(&steps, &marks, sees, coverage),
+            };
+        };
+        if steps.is_empty() {
+            return Err("it was never written".into());
         }
-        coverage.add(Case::Gone);
-        if rule.ever_deletes_win {
-            return Ok(());
+        self.check_marks(&steps, &marks, sees)?;
+        for (path, register) in &self.fields {
+            self.check_field(path, register, record, sees, coverage)
+                .map_err(|error| format!("{path:?} {error}"))?;
         }
-        for (path, puts) in &self.plain {
-            let survives = |put: &Put| put.superseded == Fate::No && put.deleted == Fate::No;
-            if self.claims(path) && puts.iter().any(survives) {
-                return Err(format!("no delete had seen the last write of {path:?}"));
+        if self.union.check(UNION, record, sees.seen)? {
+            coverage.add(Case::Known);
+            if sees.open.iter().any(|one| one.field == [UNION]) {
+                return Err("a set has a conflict".into());
             }
         }
         Ok(())
     }
 
-    /// Whether writes of `path` are lost to nothing but a write of the same path.
-    fn claims(&self, path: &str) -> bool {
-        !(path.starts_with(MAP) && self.exact.unknown.contains(MAP))
+    /// A record that is shown: no delete may have to win, and each that stands is in the ledger.
+    fn check_marks(
+        &self,
+        steps: &[&Step],
+        marks: &Standing<'_>,
+        sees: &Sees<'_>,
+    ) -> Result<(), String> {
+        if !marks.sure.is_empty() {
+            if sees.declared.delete == DeleteRule::DeleteWins {
+                return Err("it was deleted, and deletes win".into());
+            }
+            let covered = |step: &&Step| {
+                let mut sure = marks.sure.iter();
+                sure.any(|mark| {
+                    step.deleters
+                        .iter()
+                        .any(|made| Rc::ptr_eq(made, &mark.made))
+                })
+            };
+            if steps.iter().all(covered) {
+                return Err("its deleters had seen everything".into());
+            }
+        }
+        let mut listed: Vec<ChangeHash> = Vec::new();
+        for conflict in sees
+            .open
+            .iter()
+            .filter(|one| one.kind == ConflictKind::DeleteLost)
+        {
+            listed.extend(
+                conflict
+                    .losers
+                    .iter()
+                    .filter_map(|loser| Some(loser.by.as_ref()?.hash)),
+            );
+        }
+        let carries = |put: &&Put| listed.iter().any(|hash| put.made.hashes.contains(hash));
+        if !marks.sure.iter().all(carries) {
+            return Err("a delete that lost is not in the ledger".into());
+        }
+        let stands = |hash: &ChangeHash| marks.all.iter().any(|put| put.made.hashes.contains(hash));
+        if !listed.iter().all(stands) {
+            return Err("a delete is in the ledger that was superseded".into());
+        }
+        Ok(())
+    }
+
+    /// A record that is not shown: it was deleted, by those who had seen all of it or where deletes win.
+    fn check_gone(
+        &self,
+        steps: &[&Step],
+        marks: &Standing<'_>,
+        sees: &Sees<'_>,
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
+        if marks.all.is_empty() {
+            let known = |step: &&Step| step.made.known(sees.seen) == Fate::Yes;
+            return match steps.iter().any(known) {
+                true => Err("no one deleted it".into()),
+                false => Ok(()),
+            };
+        }
+        coverage.add(Case::Gone);
+        let unseen = |put: &&Put| {
+            let mut all = marks.all.iter();
+            !all.any(|mark| put.deleters.iter().any(|made| Rc::ptr_eq(made, &mark.made)))
+        };
+        let lost = sees
+            .open
+            .iter()
+            .find(|one| one.kind == ConflictKind::EditLost);
+        let lost = lost.and_then(|one| match one.losers.as_slice() {
+            [
+                Claim {
+                    value: Some(Value::Map(record)),
+                    ..
+                },
+            ] => Some(record),
+            _ => None,
+        });
+        for (path, register) in self.fields.iter().filter(|(path, _)| !self.is_torn(path)) {
+            let standing = register.standing(sees.seen);
+            let Some(put) = standing.sure.iter().find(|put| unseen(put)) else {
+                continue;
+            };
+            if sees.declared.delete == DeleteRule::EditWins {
+                return Err(format!("no delete had seen the last write of {path:?}"));
+            }
+            let Some(lost) = lost else {
+                return Err(format!("the ledger lacks the edit of {path:?} that lost"));
+            };
+            let shown = at(lost, path);
+            let policy = policy_of(sees.declared, path);
+            if standing.all.len() == 1
+                && !shown.is_some_and(|shown| may_show(policy, &[&put.value], shown))
+            {
+                return Err(format!("the ledger lacks the value of {path:?} that lost"));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_torn(&self, path: &[String]) -> bool {
+        self.torn && path.len() > 1
+    }
+
+    fn check_field(
+        &self,
+        path: &Path,
+        register: &Register,
+        record: &Record,
+        sees: &Sees<'_>,
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
+        let standing = register.standing(sees.seen);
+        let policy = policy_of(sees.declared, path);
+        let shown = at(record, path);
+        let conflict = sees.open.iter().find(|one| one.field == *path);
+        let Some(shown) = shown else {
+            return match standing.sure.is_empty() || self.is_torn(path) {
+                true => Ok(()),
+                false => Err("lost what no one had superseded".into()),
+            };
+        };
+        let field = Field {
+            policy,
+            standing: &standing,
+            shown,
+            conflict,
+        };
+        if self.is_torn(path) || !standing.is_exact() {
+            return field.check_roughly(self.is_torn(path), coverage);
+        }
+        if standing.all.is_empty() {
+            return Err("shows what was superseded".into());
+        }
+        coverage.add(Case::Known);
+        field.check_exactly()?;
+        if matches!(shown, Value::Map(_) | Value::List(_))
+            || policy.is_some_and(|one| one == &Policy::KeepAll)
+        {
+            return Ok(());
+        }
+        let wrote = |put: &&&Put, by: &Attribution| {
+            put.value == *shown && put.made.hashes.contains(&by.hash)
+        };
+        let made_of_several = !standing.all.iter().any(|put| put.value == *shown);
+        match sees.writers.get(path) {
+            Some(by) if standing.all.iter().any(|put| wrote(&&put, by)) => Ok(()),
+            Some(_) if made_of_several => Ok(()),
+            by => Err(format!("was not written by {by:?}")),
+        }
     }
 }
 
-impl Exact {
-    fn edited(&mut self, kind: Kind, wrote: &Wrote<'_>) {
-        for name in [MAP, COUNTER, TEXT, LIST] {
-            let (old, new) = (field(wrote.before, name), field(wrote.after, name));
-            // A whole that is removed takes with it what others did inside.
-            if kind == Kind::Recreate || (old.is_some() && new.is_none()) {
-                self.unknown.insert(name);
-            }
-            let Some(new) = new else { continue };
-            if old.is_none() {
-                *self.created.entry(name).or_default() += 1;
-            }
-            let none = Value::Null;
-            let old = old.unwrap_or(&none);
-            match name {
-                COUNTER => self.sum += new.as_int().unwrap_or(0) - old.as_int().unwrap_or(0),
-                TEXT => self.edited_text(old, new),
-                LIST => {
-                    let (old, new) = (ints(old), ints(new));
-                    self.items.extend(&new);
-                    self.removed.extend(old.difference(&new));
-                }
-                _ => {}
-            }
-        }
-        // Of texts and lists that both sides created one is shown.
-        for name in [TEXT, LIST] {
-            if self.created.get(name).is_some_and(|created| *created > 1) {
-                self.unknown.insert(name);
-            }
+/// Whether a set writes anything.
+fn sets(
+    policy: Option<&Policy>,
+    standing: &Standing<'_>,
+    old: Option<&Value>,
+    new: &Value,
+    again: bool,
+) -> bool {
+    let Some(old) = old else { return true };
+    match policy {
+        Some(policy @ (Policy::Max | Policy::Min)) => return prefers(policy, new, old),
+        Some(Policy::KeepAll) => return Value::List(spread([new])) != *old,
+        Some(Policy::Custom { .. }) => return new != old,
+        _ => {}
+    }
+    if matches!(
+        (old, new),
+        (Value::Map(_), Value::Map(_)) | (Value::List(_), Value::List(_))
+    ) {
+        // Programs set only what stands there already, which is edited in place: nothing is.
+        return false;
+    }
+    // The same value again is no write, unless it settles a conflict.
+    if standing.sure.iter().any(|put| put.value != *new) {
+        return true;
+    }
+    standing.all.iter().any(|put| put.value != *new) && again
+}
+
+/// One field that is shown, and what is known of it.
+struct Field<'a> {
+    policy: Option<&'a Policy>,
+    standing: &'a Standing<'a>,
+    shown: &'a Value,
+    conflict: Option<&'a Conflict>,
+}
+
+impl Field<'_> {
+    /// Whether a value that stands is part of what is shown.
+    fn is_shown(&self, value: &Value) -> bool {
+        match (self.policy, value, self.shown) {
+            (Some(Policy::KeepAll), ..) => true,
+            (policy, Value::Map(part), Value::Map(whole)) if !chooses(policy) => part
+                .iter()
+                .all(|(name, value)| whole.get(name) == Some(value)),
+            (_, value, shown) => value == shown,
         }
     }
 
-    fn edited_text(&mut self, old: &Value, new: &Value) {
-        let (old, new) = (chars(old), chars(new));
-        for c in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
-            let added = new.get(c).unwrap_or(&0) - old.get(c).unwrap_or(&0);
-            if added < 0 {
-                // Two may remove the same character.
-                self.unknown.insert(TEXT);
-            }
-            *self.chars.entry(*c).or_default() += added;
+    fn losers(&self) -> &[Claim] {
+        self.conflict.map_or(&[], |conflict| &conflict.losers)
+    }
+
+    fn is_claimed(&self, put: &Put) -> bool {
+        self.losers().iter().any(|loser| is_claim_of(loser, put))
+    }
+
+    /// What is shown must have been written, and what surely stands be shown or in the ledger.
+    fn check_roughly(&self, torn: bool, coverage: &mut Coverage) -> Result<(), String> {
+        let made = matches!(self.policy, Some(Policy::KeepAll | Policy::Custom { .. }));
+        if !made
+            && !self
+                .standing
+                .all
+                .iter()
+                .any(|put| self.is_shown(&put.value))
+        {
+            return Err("shows a value that was superseded".into());
+        }
+        if torn {
+            return Ok(());
+        }
+        coverage.add(Case::Kept);
+        let accounted = |put: &&Put| self.is_shown(&put.value) || self.is_claimed(put);
+        match self.standing.sure.iter().all(accounted) {
+            true => Ok(()),
+            false => Err("lost a value that is not in the ledger".into()),
         }
     }
 
-    fn check(&self, shown: &Record, coverage: &mut Coverage) -> Result<(), String> {
-        let none = Value::Null;
-        for name in [COUNTER, TEXT, LIST] {
-            if self.unknown.contains(name) || !self.created.contains_key(name) {
-                continue;
-            }
-            let shown = shown.get(name).unwrap_or(&none);
-            let exact = match name {
-                COUNTER => *shown == Value::Counter(self.sum),
-                TEXT => chars(shown) == self.chars,
-                _ => {
-                    let left: Vec<i64> = self.items.difference(&self.removed).copied().collect();
-                    let Value::List(items) = shown else {
-                        return Err(format!("{name:?} is {shown:?}"));
-                    };
-                    ints(shown).into_iter().eq(left) && items.len() == ints(shown).len()
-                }
+    fn check_exactly(&self) -> Result<(), String> {
+        let values = self.standing.values();
+        if !may_show(self.policy, &values, self.shown) {
+            return Err(format!("shows {:?} of {values:?}", self.shown));
+        }
+        let last_wins = !chooses(self.policy) || self.is_missing();
+        if last_wins
+            && !matches!(self.shown, Value::Map(_))
+            && !self.standing.may_be_last(self.shown)
+        {
+            return Err(format!("shows {:?}, which is not the last", self.shown));
+        }
+        let lost = |put: &&&Put| !self.is_shown(&put.value);
+        let lost: Vec<&&Put> = self.standing.all.iter().filter(lost).collect();
+        let merges = !chooses(self.policy) && values.iter().all(|value| value.kind() == "map");
+        let unresolved = self.is_missing() && values.len() > 1 && !merges;
+        let Some(conflict) = self.conflict else {
+            return match lost.is_empty() && !unresolved {
+                true => Ok(()),
+                false => Err(format!("lost {lost:?}, and the ledger does not say so")),
             };
-            if !exact {
-                return Err(format!("{name:?} is {shown:?}, which is not what was done"));
-            }
-            coverage.add(Case::Exact);
+        };
+        if lost.len() != conflict.losers.len() || !lost.iter().all(|put| self.is_claimed(put)) {
+            return Err(format!("lost {lost:?}, and the ledger says {conflict:?}"));
         }
-        Ok(())
+        let name = self.policy.unwrap_or(&Policy::LastWriter).to_string();
+        if conflict.policy != name || conflict.resolved == unresolved {
+            return Err(format!("is decided otherwise than by {name}: {conflict:?}"));
+        }
+        match conflict.shown.as_ref() == Some(self.shown) && conflict.kind == ConflictKind::Values {
+            true => Ok(()),
+            false => Err("has another conflict than it shows".into()),
+        }
     }
+
+    /// Whether no peer can carry out the policy.
+    fn is_missing(&self) -> bool {
+        match self.policy {
+            Some(Policy::Custom { name, .. }) => name != "sum",
+            Some(Policy::Other(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+fn is_claim_of(claim: &Claim, put: &Put) -> bool {
+    let by = claim.by.as_ref();
+    claim.value.as_ref() == Some(&put.value)
+        && by.is_some_and(|by| put.made.hashes.contains(&by.hash))
 }

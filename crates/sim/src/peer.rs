@@ -1,10 +1,12 @@
 //! One simulated peer: a database, what it has stored of it, and what its subscriber was told.
 
 use crate::rng::Rng;
+use crate::ruled::resolvers;
 use automerge::{ActorId, ChangeHash};
+use headwater_core::policy::Policies;
 use headwater_core::{
-    Applied, Database, DatabaseId, DeleteRule, DocumentId, Event, LocalWrite, Observe, Record,
-    Scan, Write, WriteError,
+    Applied, Conflict, Database, DatabaseId, DeleteRule, DocumentId, Event, LocalWrite, Observe,
+    Record, Scan, Write, WriteError,
 };
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
@@ -29,7 +31,18 @@ pub struct Chunk {
 #[derive(Debug, Default)]
 struct Told {
     rule: DeleteRule,
+    policies: Policies,
     records: BTreeMap<String, Record>,
+    open: BTreeMap<String, Vec<Conflict>>,
+}
+
+/// What lost in a collection, by key.
+fn ledger(db: &Database, collection: &str) -> BTreeMap<String, Vec<Conflict>> {
+    let mut open: BTreeMap<String, Vec<Conflict>> = BTreeMap::new();
+    for conflict in db.conflicts(collection, &Scan::default()) {
+        open.entry(conflict.key.clone()).or_default().push(conflict);
+    }
+    open
 }
 
 /// A peer.
@@ -51,6 +64,7 @@ impl Peer {
         let mut db = Database::new(ID, ActorId::from(rng.bytes())).map_err(|e| e.to_string())?;
         let observe = *rng.pick(&[Observe::Changes, Observe::Batches]);
         db.observe(observe);
+        db.resolvers(resolvers());
         Ok(Self {
             db,
             inbox: Vec::new(),
@@ -105,11 +119,14 @@ impl Peer {
             rng.shuffle(chunks);
         }
         let actor = ActorId::from(rng.bytes());
-        let (db, quarantined) =
+        let (mut db, quarantined) =
             Database::restore(ID, actor, documents).map_err(|error| error.to_string())?;
         match quarantined.first() {
             Some(bad) => Err(format!("could not restore {}: {}", bad.document, bad.error)),
-            None => Ok(db),
+            None => {
+                db.resolvers(resolvers());
+                Ok(db)
+            }
         }
     }
 
@@ -129,15 +146,24 @@ impl Peer {
     fn listen(&mut self, events: &[Event]) -> Result<(), String> {
         for event in events {
             match event {
-                Event::Conflicts(_) => {}
+                Event::Conflicts(event) => {
+                    let told = self.told.entry(event.collection.clone()).or_default();
+                    match event.open.is_empty() {
+                        true => told.open.remove(&event.key),
+                        false => told.open.insert(event.key.clone(), event.open.clone()),
+                    };
+                }
                 Event::Catalog { collection } => {
                     let known = self.db.collections().get(collection);
-                    let rule = known.map(|known| known.delete).unwrap_or_default();
+                    let (rule, policies) = known
+                        .map(|known| (known.delete, known.policies.clone()))
+                        .unwrap_or_default();
                     let told = self.told.entry(collection.clone()).or_default();
-                    if rule != told.rule {
+                    if rule != told.rule || policies != told.policies {
                         let records = self.db.scan(collection, &Scan::default());
                         told.records = records.into_iter().collect();
-                        told.rule = rule;
+                        told.open = ledger(&self.db, collection);
+                        (told.rule, told.policies) = (rule, policies);
                     }
                 }
                 Event::Record(event) => {
@@ -168,14 +194,19 @@ impl Peer {
                 .scan(collection, &Scan::default())
                 .into_iter()
                 .collect();
-            let empty = BTreeMap::new();
-            let told = self
-                .told
-                .get(collection)
-                .map_or(&empty, |told| &told.records);
-            if *told != scan {
+            let empty = Told::default();
+            let told = self.told.get(collection).unwrap_or(&empty);
+            if told.records != scan {
                 return Err(format!(
-                    "events told {told:?}\n but {collection} holds {scan:?}"
+                    "events told {:?}\n but {collection} holds {scan:?}",
+                    told.records
+                ));
+            }
+            let open = ledger(&self.db, collection);
+            if told.open != open {
+                return Err(format!(
+                    "events told the conflicts {:#?}\n but {collection} has {open:#?}",
+                    told.open
                 ));
             }
         }

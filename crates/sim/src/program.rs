@@ -1,18 +1,24 @@
 //! One program: what its peers do and how their changes travel, all chosen by the seed.
 
 use crate::coverage::{Case, Coverage};
-use crate::generate::{Generator, KEYS};
+use crate::declared::Declared;
+use crate::generate::Generator;
+use crate::laws::{self, Saved};
 use crate::model;
-use crate::oracle::{Oracle, Wrote};
+use crate::oracle::{Oracle, Sees, Wrote};
 use crate::peer::{Chunk, Peer};
+use crate::register::{Made, Stamp};
 use crate::rng::Rng;
-use automerge::{ChangeHash, ReadDoc as _};
+use crate::ruled;
+use automerge::{Change, ChangeHash, ReadDoc as _};
+use headwater_core::catalog::Collection;
 use headwater_core::{
-    CollectionSchema, Database, DeleteRule, DocumentId, LocalWrite, Operation, Record, Write,
-    WriteContext, json,
+    CollectionSchema, Conflict, Database, DeleteRule, DocumentId, LocalWrite, Operation, Record,
+    Write, WriteContext, json,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
+use std::rc::Rc;
 
 const COLLECTION: &str = "notes";
 
@@ -65,26 +71,36 @@ struct Program {
     /// Every change that was made.
     log: Vec<Chunk>,
     oracle: Oracle,
+    declared: Declared,
     coverage: Coverage,
-    /// What was shown at which heads, whoever had them.
-    shown: BTreeMap<BTreeMap<DocumentId, Vec<ChangeHash>>, String>,
+    /// What was shown at which heads, and what had lost, whoever had them.
+    shown: BTreeMap<BTreeMap<DocumentId, Vec<ChangeHash>>, (String, Vec<Conflict>)>,
+    /// What some peers had at some time.
+    saved: Vec<Saved>,
     trace: Vec<String>,
 }
 
 impl Program {
     fn new(rng: &mut Rng) -> Result<Self, String> {
-        let peers = 3 + rng.below(3);
+        let generator = Generator::new(rng);
+        let peers = 3 + rng.below(if generator.is_broad() { 3 } else { 2 });
         let counts: [&[u32]; 4] = [&[1], &[1], &[1, 2], &[2, 3]];
+        let counts = match generator.is_broad() || rng.chance(20) {
+            true => *rng.pick(&counts),
+            false => counts[0],
+        };
         Ok(Self {
             peers: (0..peers)
                 .map(|_| Peer::new(rng))
                 .collect::<Result<_, _>>()?,
-            counts: rng.pick(&counts).to_vec(),
-            generator: Generator::new(),
+            counts: counts.to_vec(),
+            generator,
             log: Vec::new(),
             oracle: Oracle::default(),
+            declared: Declared::default(),
             coverage: Coverage::default(),
             shown: BTreeMap::new(),
+            saved: Vec::new(),
             trace: Vec::new(),
             rng: rng.clone(),
         })
@@ -105,6 +121,9 @@ impl Program {
             }
             if self.rng.chance(20) {
                 self.remember(at)?;
+                if self.saved.len() < 3 && self.rng.chance(40) {
+                    self.saved.push(laws::saved(&self.peers[at].db));
+                }
             }
         }
         self.deliver_all()?;
@@ -113,7 +132,13 @@ impl Program {
 
     /// One peer declares and fills the collection and all get it, so that what follows are edits of the same records.
     fn start_together(&mut self) -> Result<(), String> {
-        let schema = CollectionSchema::new().partitions(self.counts[0]);
+        let mut schema = CollectionSchema::new().partitions(self.counts[0]);
+        if !self.generator.is_broad() {
+            schema = ruled::declare(&mut self.rng, self.generator.fields(), schema);
+            if self.rng.chance(30) {
+                schema = schema.delete(DeleteRule::DeleteWins);
+            }
+        }
         self.perform(0, Operation::Declare(schema))?;
         for _ in 0..2 {
             self.write(0)?;
@@ -147,16 +172,16 @@ impl Program {
 
     fn perform(&mut self, at: usize, operation: Operation) -> Result<(), String> {
         self.trace.push(format!("{at} does {operation:?}"));
-        if let Operation::Declare(schema) = &operation
-            && schema.delete == Some(DeleteRule::DeleteWins)
-        {
-            self.oracle.declared_delete_wins(COLLECTION);
-            self.coverage.add(Case::DeleteRule);
-        }
-        let before: Vec<_> = KEYS
-            .iter()
-            .map(|key| self.peers[at].db.get(COLLECTION, key))
+        let peer = &self.peers[at];
+        let keys = self.generator.keys().iter();
+        let before: Vec<_> = keys
+            .map(|key| {
+                let open = peer.db.conflicts_of(COLLECTION, key);
+                (*key, peer.db.get(COLLECTION, key), open)
+            })
             .collect();
+        let declared = collection(&peer.db);
+        let seen = peer.seen.clone();
         let local = self.peers[at]
             .write(write_of(operation.clone()))?
             .map_err(|error| format!("refused an honest write: {error}"))?;
@@ -165,10 +190,31 @@ impl Program {
             self.trace.push(line);
         }
         self.send(at, &local);
-        for (key, before) in KEYS.iter().zip(before) {
-            self.note(at, &operation, key, before, &local)?;
+        self.note_declared(at, &operation, &local, &seen);
+        for before in before {
+            self.note(at, &operation, before, &declared, &local)?;
         }
         Ok(())
+    }
+
+    fn note_declared(
+        &mut self,
+        at: usize,
+        operation: &Operation,
+        local: &LocalWrite,
+        seen: &HashSet<ChangeHash>,
+    ) {
+        let Operation::Declare(schema) = operation else {
+            return;
+        };
+        if schema.delete == Some(DeleteRule::DeleteWins) {
+            self.coverage.add(Case::DeleteRule);
+        }
+        let root = self.peers[at].db.id().root();
+        let changes = |document: &DocumentId| *document == root;
+        if let Some(made) = made(local, changes) {
+            self.declared.wrote(schema, made, seen);
+        }
     }
 
     /// Compares what a write did with the model, and tells the oracle.
@@ -176,28 +222,27 @@ impl Program {
         &mut self,
         at: usize,
         operation: &Operation,
-        key: &str,
-        before: Option<Record>,
+        (key, before, open): (&str, Option<Record>, Vec<Conflict>),
+        declared: &Collection,
         local: &LocalWrite,
     ) -> Result<(), String> {
         let peer = &self.peers[at];
         let after = peer.db.get(COLLECTION, key);
-        if !matches!(operation, Operation::Declare(_)) {
-            let expected = model::apply(before.as_ref(), key, operation);
-            let json = |record: &Option<Record>| record.as_ref().map(json::record_to_json);
-            if json(&after) != json(&expected) {
-                return Err(format!(
-                    "{key} became {after:?}\n  instead of {expected:?}\n  from {before:?}"
-                ));
-            }
+        if matches!(operation, Operation::Declare(_)) {
+            return Ok(());
         }
-        let root = peer.db.id().root();
-        let hashes: Vec<ChangeHash> = local
-            .changes
-            .iter()
-            .filter(|(document, change)| *document != root && !change.deps().is_empty())
-            .map(|(_, change)| change.hash())
-            .collect();
+        let saw = model::Seen {
+            record: before.as_ref(),
+            open: &open,
+            policies: &declared.policies,
+        };
+        let expected = saw.after(key, operation);
+        let json = |record: &Option<Record>| record.as_ref().map(json::record_to_json);
+        if json(&after) != json(&expected) {
+            return Err(format!(
+                "{key} became {after:?}\n  instead of {expected:?}\n  from {before:?}"
+            ));
+        }
         let named = match operation {
             Operation::Put(records) => records.contains_key(key),
             Operation::PutKnown(name, ..)
@@ -207,17 +252,23 @@ impl Program {
             Operation::Undo(_) => false,
             Operation::Declare(_) => false,
         };
-        if named && !hashes.is_empty() {
-            let counts = peer.db.collections().get(COLLECTION);
+        if let Operation::Settle(_, path, _) = operation
+            && named
+            && let conflicts = peer.db.conflicts_of(COLLECTION, key)
+            && conflicts.iter().any(|open| open.field == *path)
+        {
+            return Err(format!("{path:?} of {key} is still open: {conflicts:#?}"));
+        }
+        let root = peer.db.id().root();
+        if named && let Some(made) = made(local, |document| *document != root) {
             let wrote = Wrote {
-                record: (COLLECTION, key),
+                key,
+                operation,
                 before: before.as_ref(),
                 after: after.as_ref(),
-                whole: matches!(operation, Operation::Put(_)),
-                hashes,
-                count: counts
-                    .and_then(|c| c.partitions.last().copied())
-                    .unwrap_or(0),
+                writers: peer.db.provenance(COLLECTION, key),
+                made: Rc::new(made),
+                declared,
                 seen: &peer.seen,
             };
             self.oracle.wrote(&wrote, &mut self.coverage);
@@ -339,19 +390,24 @@ impl Program {
         Ok(())
     }
 
-    /// Equal heads must show equal records, to whoever has them and whenever.
+    /// Equal heads must show equal records and have lost the same, to whoever has them and whenever.
     fn remember(&mut self, at: usize) -> Result<(), String> {
         self.peers[at].check_told()?;
-        let json = self.peers[at].db.to_json();
-        self.compare(&format!("peer {at}"), &json, at)?;
-        self.shown.insert(self.peers[at].db.heads(), json);
-        Ok(())
+        let shown = laws::shown(&self.peers[at].db);
+        self.compare(&format!("peer {at}"), &shown, &self.peers[at].db)?;
+        self.shown.insert(self.peers[at].db.heads(), shown);
+        self.check_records(at, false)
     }
 
-    fn compare(&self, who: &str, json: &str, at: usize) -> Result<(), String> {
-        match self.shown.get(&self.peers[at].db.heads()) {
-            Some(shown) if shown != json => Err(format!(
-                "{who} shows {json}\n  where the same heads showed {shown}"
+    fn compare(
+        &self,
+        who: &str,
+        shown: &(String, Vec<Conflict>),
+        db: &Database,
+    ) -> Result<(), String> {
+        match self.shown.get(&db.heads()) {
+            Some(before) if before != shown => Err(format!(
+                "{who} shows {shown:#?}\n  where the same heads showed {before:#?}"
             )),
             _ => Ok(()),
         }
@@ -363,16 +419,27 @@ impl Program {
             if self.peers[at].db.heads() != heads {
                 return Err(format!("peer {at} has other heads than peer 0"));
             }
-            self.remember(at)?;
+            self.peers[at].check_told()?;
+            let shown = laws::shown(&self.peers[at].db);
+            self.compare(&format!("peer {at}"), &shown, &self.peers[at].db)?;
+            self.shown.insert(heads.clone(), shown);
         }
         let at = self.rng.below(self.peers.len());
+        self.check_records(at, true)?;
         self.deliver_again(at)?;
-        let restored = self.peers[at].restored(&mut self.rng)?;
+        let restored = match self.rng.chance(50) {
+            true => self.peers[at].restored(&mut self.rng)?,
+            false => laws::reordered(&mut self.rng, &self.log)?,
+        };
         if restored.heads() != heads {
-            return Err(format!("peer {at} restarted with other heads"));
+            return Err("a replica that got the same changes has other heads".into());
         }
-        self.compare("a restarted peer", &restored.to_json(), at)?;
-        self.check_records(&restored)
+        self.compare("a new replica", &laws::shown(&restored), &restored)?;
+        if let Ok(parts) = <&[Saved; 3]>::try_from(self.saved.as_slice()) {
+            self.coverage.add(Case::Regrouped);
+            laws::regrouped(&mut self.rng, parts)?;
+        }
+        Ok(())
     }
 
     /// Everything arrives once more, and nothing comes of it.
@@ -388,17 +455,55 @@ impl Program {
                 .collect();
             self.arrive(at, document, &chunks)?;
         }
-        self.remember(at)
+        let shown = laws::shown(&self.peers[at].db);
+        self.compare(&format!("peer {at}"), &shown, &self.peers[at].db)
     }
 
-    fn check_records(&mut self, db: &Database) -> Result<(), String> {
-        let deletes_win = |collection: &str| {
-            let known = db.collections().get(collection);
-            known.is_some_and(|known| known.delete == DeleteRule::DeleteWins)
-        };
-        let get = |collection: &str, key: &str| db.get(collection, key);
-        self.oracle.check(get, deletes_win, &mut self.coverage)
+    /// Asks the oracle about what a peer sees; `everything` if it has all changes.
+    fn check_records(&mut self, at: usize, everything: bool) -> Result<(), String> {
+        let peer = &self.peers[at];
+        let declared = collection(&peer.db);
+        self.declared.check(&declared, &peer.seen)?;
+        for key in self.generator.keys() {
+            let sees = Sees {
+                record: peer.db.get(COLLECTION, key),
+                open: peer.db.conflicts_of(COLLECTION, key),
+                writers: peer.db.provenance(COLLECTION, key),
+                declared: &declared,
+                seen: &peer.seen,
+            };
+            self.oracle
+                .check(key, &sees, everything, &mut self.coverage)?;
+        }
+        Ok(())
     }
+}
+
+fn collection(db: &Database) -> Collection {
+    db.collections()
+        .get(COLLECTION)
+        .cloned()
+        .unwrap_or_default()
+}
+
+/// The changes of a write to the documents that `wanted` names, without those that only begin a document.
+fn made(local: &LocalWrite, wanted: impl Fn(&DocumentId) -> bool) -> Option<Made> {
+    let changes = local.changes.iter();
+    let changes: Vec<&(DocumentId, Change)> = changes
+        .filter(|(document, change)| wanted(document) && !change.deps().is_empty())
+        .collect();
+    let stamp = match changes.as_slice() {
+        [] => return None,
+        [(document, change)] => Some(Stamp {
+            document: *document,
+            first: change.start_op().get(),
+            last: change.max_op(),
+            actor: change.actor_id().clone(),
+        }),
+        _ => None,
+    };
+    let hashes = changes.iter().map(|(_, change)| change.hash()).collect();
+    Some(Made { hashes, stamp })
 }
 
 fn write_of(operation: Operation) -> Write {

@@ -2,7 +2,7 @@
 
 use crate::replica::{Replica, exchange, pair, record, records};
 use headwater_core::{
-    CollectionSchema, Conflict, ConflictKind, DeleteRule, Edit, Event, Settlement, Value,
+    CollectionSchema, Conflict, ConflictKind, DeleteRule, Edit, Event, Policy, Settlement, Value,
     WriteError,
 };
 
@@ -337,4 +337,73 @@ fn a_record_that_was_deleted_by_someone_who_saw_everything_is_no_conflict() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_settlement_that_waited_for_an_earlier_change_is_told_when_that_arrives() {
+    let (mut a, mut b) = contested();
+    let mut c = Replica::new(3);
+    c.receive(&a.documents());
+    assert_eq!(c.open().len(), 1);
+    // The settlement depends on a change of another record, which arrives after it and sets it free.
+    a.put("elsewhere", &[("x", 1.into())]);
+    let first = std::mem::take(&mut a.out);
+    a.settle("k", &["title"], Settlement::Accept).unwrap();
+    let second = std::mem::take(&mut a.out);
+    assert_eq!(c.receive(&second), []);
+    let events = c.receive(&first);
+    assert_eq!(c.open(), []);
+    let told = events.iter().any(|event| {
+        matches!(event, Event::Conflicts(event) if event.key == "k" && event.open.is_empty())
+    });
+    assert!(told, "{events:#?}");
+    b.receive(&first);
+    b.receive(&second);
+    assert_eq!(b.open(), []);
+}
+
+#[test]
+fn the_writer_of_a_field_is_the_one_whose_value_its_policy_chose() {
+    let (mut a, mut b) = pair(CollectionSchema::new().policy("f", Policy::Min));
+    a.put("k", &[("f", 9.into())]);
+    exchange(&mut a, &mut b);
+    a.set("k", "f", 5);
+    b.patch(
+        "k",
+        vec![("f", Edit::Reset(Value::Map(record(&[("x", 1.into())]))))],
+    )
+    .unwrap();
+    exchange(&mut a, &mut b);
+    assert_eq!(a.value("k", "f"), 5.into());
+    let writers = b.db.provenance("notes", "k");
+    let paths: Vec<String> = writers.keys().map(|path| path.join(".")).collect();
+    assert_eq!(paths, ["f"], "not a field of the map that lost");
+    assert_eq!(writers[&vec!["f".to_owned()]].actor, *a.db.actor());
+}
+
+/// Maps that lost to something else are listed one by one, so one can be kept without the other.
+#[test]
+fn a_map_that_is_kept_is_not_merged_with_another_that_lost_too() {
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    let mut c = Replica::new(3);
+    a.put("k", &[("f", 0.into())]);
+    exchange(&mut a, &mut b);
+    c.receive(&a.documents());
+    let map = |n: i64| Value::Map(record(&[("x", n.into())]));
+    a.set("k", "f", map(1));
+    b.set("k", "f", map(2));
+    c.put("k", &[("f", 3.into()), ("later", 1.into())]);
+    c.set("k", "f", 4);
+    exchange(&mut a, &mut b);
+    a.receive(&c.out);
+    let conflict = only(&a);
+    assert_eq!(
+        (conflict.losers.len(), &conflict.shown),
+        (2, &Some(4.into()))
+    );
+    let first = &conflict.losers[0];
+    assert_eq!(first.value, Some(map(1)));
+    a.settle("k", &["f"], Settlement::Keep(first.id.clone()))
+        .unwrap();
+    assert_eq!((a.value("k", "f"), a.open()), (map(1), vec![]));
 }

@@ -1,6 +1,6 @@
 //! What each policy makes of concurrent values.
 
-use crate::replica::{Replica, exchange, pair};
+use crate::replica::{Replica, exchange, pair, record};
 use headwater_core::policy::Resolvers;
 use headwater_core::{CollectionSchema, Edit, Policy, Value};
 use std::sync::Arc;
@@ -276,4 +276,50 @@ fn the_greatest_schema_version_stays_whoever_declared_it() {
     let merged = &a.db.collections()["notes"];
     assert_eq!(merged.version, 3);
     assert_eq!(merged.policies.len(), 2);
+}
+
+/// It is not known whether it would choose one of them, so nothing of either may vanish.
+#[test]
+fn maps_under_a_policy_that_is_not_known_merge() {
+    let (mut a, mut b) = declared(Policy::Other("median".into()));
+    let map = |name: &str| Value::Map(record(&[(name, 1.into())]));
+    a.put("k", &[("f", 1.into())]);
+    exchange(&mut a, &mut b);
+    a.set("k", "f", map("a"));
+    b.set("k", "f", map("b"));
+    exchange(&mut a, &mut b);
+    let both = Value::Map(record(&[("a", 1.into()), ("b", 1.into())]));
+    assert_eq!((a.value("k", "f"), a.open()), (both, vec![]));
+}
+
+#[test]
+fn an_edit_within_a_value_is_of_the_one_that_is_shown() {
+    let (mut a, mut b) = declared(Policy::Max);
+    let text = |text: &str| Value::Text(text.into());
+    a.put("k", &[("f", 0.into())]);
+    exchange(&mut a, &mut b);
+    a.set("k", "f", text("the greater of two"));
+    b.set("k", "f", text("less"));
+    exchange(&mut a, &mut b);
+    let end = Edit::Splice {
+        at: 18,
+        delete: 0,
+        insert: "!".into(),
+    };
+    b.patch("k", vec![("f", end)]).unwrap();
+    exchange(&mut a, &mut b);
+    assert_eq!(a.value("k", "f"), text("the greater of two!"));
+}
+
+#[test]
+fn what_a_policy_makes_of_all_values_cannot_be_edited_within() {
+    let (mut a, _) = declared(Policy::KeepAll);
+    a.put("k", &[("f", Value::Text("one".into()))]);
+    let splice = Edit::Splice {
+        at: 0,
+        delete: 0,
+        insert: "!".into(),
+    };
+    let error = a.patch("k", vec![("f", splice)]).unwrap_err();
+    assert!(error.to_string().contains("of all values"), "{error}");
 }
