@@ -305,7 +305,7 @@ impl Database {
         }
     }
 
-    /// A record as it was when `document` was at `heads`; what had lost in it then is not worked out.
+    /// A record, and what lost in it, as they were when `document` was at `heads`.
     fn look_at(
         &self,
         document: DocumentId,
@@ -319,9 +319,11 @@ impl Database {
                 view.at = Some(heads);
             }
         }
+        let found = self.find(collection, &views, key);
+        let counts: Vec<u32> = partitions.iter().map(|partition| partition.count).collect();
         Look {
-            record: self.find(collection, &views, key).record,
-            conflicts: Vec::new(),
+            conflicts: self.ledger(collection, key, &found, &views, &counts),
+            record: found.record,
         }
     }
 
