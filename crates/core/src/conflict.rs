@@ -40,6 +40,25 @@ pub struct Conflict {
     pub resolved: bool,
 }
 
+impl Conflict {
+    /// The field as one text that no other field has: the names with dots between them, a name that would not be told apart
+    /// so as a JSON string. Empty if it is about the record as a whole.
+    pub fn path(&self) -> String {
+        let mut path = String::new();
+        for name in &self.field {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            let quoted = |c: char| matches!(c, '.' | '"') || c.is_control();
+            match name.is_empty() || name.contains(quoted) {
+                true => crate::json::write_string(&mut path, name),
+                false => path.push_str(name),
+            }
+        }
+        path
+    }
+}
+
 /// What met in a conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConflictKind {

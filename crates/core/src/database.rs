@@ -2,6 +2,7 @@
 
 use crate::bounds::Limits;
 use crate::catalog::{Collection, DEFAULT_PARTITIONS, DeleteRule};
+use crate::conflict::Conflict;
 use crate::document::{Document, DocumentError, parse};
 use crate::event::Observe;
 use crate::genesis::{Header, bucket_object};
@@ -61,6 +62,17 @@ pub struct Quarantined {
     pub document: DocumentId,
     /// Why.
     pub error: DocumentError,
+}
+
+/// What a collection holds under one key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// The key.
+    pub key: String,
+    /// The record; `None` if it is deleted.
+    pub record: Option<Record>,
+    /// What lost in it and is not settled.
+    pub conflicts: Vec<Conflict>,
 }
 
 /// A key's state over the documents that may hold it.
@@ -195,44 +207,54 @@ impl Database {
 
     /// Records in the order of their keys.
     pub fn scan(&self, collection: &str, scan: &Scan) -> Vec<(String, Record)> {
-        self.places(collection, |key| scan.wants(key))
-            .into_iter()
-            .filter_map(|(key, place)| {
-                let record = match place {
-                    Place::One(document, object) => {
-                        let source = Source { rank: 0, object };
-                        let views = [View::now(&document.doc)];
-                        let reader = self.reader(collection, &views);
-                        read(reader, &key, vec![source], self.delete_rule(collection)).record
-                    }
-                    Place::Several => self.get(collection, &key),
-                };
-                Some((key, record?))
-            })
+        self.found(collection, scan)
+            .filter_map(|(key, found)| Some((key, found.record?)))
             .take(scan.limit.unwrap_or(usize::MAX))
             .collect()
     }
 
     /// The keys that `scan` chooses, whose record may hold a conflict.
     pub(crate) fn contested_keys(&self, collection: &str, scan: &Scan) -> Vec<String> {
-        self.places(collection, |key| scan.wants(key))
-            .into_iter()
-            .filter(|(key, place)| match place {
-                Place::One(document, object) => {
-                    let object = object.clone();
-                    let views = [View::now(&document.doc)];
-                    let merged = self
-                        .reader(collection, &views)
-                        .merge(&[Source { rank: 0, object }], 0);
-                    merged.contested || merged.marked
-                }
-                Place::Several => {
-                    let (_, views) = self.views(collection, key);
-                    self.find(collection, &views, key).contested
-                }
-            })
+        self.found(collection, scan)
+            .filter(|(_, found)| found.contested)
             .map(|(key, _)| key)
             .collect()
+    }
+
+    /// All of a collection for who keeps a copy: every key that a record was ever written under, in order, with the record
+    /// that stands there, if any, and what lost in it. Costs little more than [`Self::scan`] where nothing did.
+    pub fn standings(&self, collection: &str) -> Vec<Standing> {
+        self.found(collection, &Scan::default())
+            .map(|(key, found)| Standing {
+                conflicts: match found.contested {
+                    true => self.conflicts_of(collection, &key),
+                    false => Vec::new(),
+                },
+                record: found.record,
+                key,
+            })
+            .collect()
+    }
+
+    /// What stands under the keys that `scan` chooses, deleted records too. Where a record was created once, which is nearly
+    /// always, this is cheaper than [`Self::find`].
+    fn found(&self, collection: &str, scan: &Scan) -> impl Iterator<Item = (String, Found)> {
+        let rule = self.delete_rule(collection);
+        let places = self.places(collection, |key| scan.wants(key));
+        places.into_iter().map(move |(key, place)| {
+            let found = match place {
+                Place::One(document, object) => {
+                    let source = Source { rank: 0, object };
+                    let views = [View::now(&document.doc)];
+                    read(self.reader(collection, &views), &key, vec![source], rule)
+                }
+                Place::Several => {
+                    let (_, views) = self.views(collection, &key);
+                    self.find(collection, &views, &key)
+                }
+            };
+            (key, found)
+        })
     }
 
     /// Every key that a record was ever written under, deleted ones too.

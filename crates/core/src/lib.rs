@@ -31,7 +31,7 @@ mod write;
 
 pub use catalog::{CollectionSchema, DeleteRule, FieldType};
 pub use conflict::{Claim, ClaimId, Conflict, ConflictKind, Settlement};
-pub use database::{Database, Quarantined, Scan};
+pub use database::{Database, Quarantined, Scan, Standing};
 pub use document::{DocumentError, Provenance};
 pub use edit::{
     Edit, MAX_KEY_BYTES, MAX_PUT_COST, MAX_RECORD_BYTES, Patch, WriteContext, WriteError,

@@ -110,7 +110,7 @@ impl Database {
 
     /// What was declared of a collection and lost to what others declared. It is settled by declaring again.
     pub fn declaration_conflicts(&self, collection: &str) -> Vec<Conflict> {
-        self.read(|core| core.declaration_conflicts(collection))
+        self.inspect(|core| core.declaration_conflicts(collection))
     }
 
     /// Canonical JSON of all records: equal on all peers that have the same edits.
@@ -175,9 +175,8 @@ impl Database {
         self.node.tracker.subscribers.conflicts.subscribe(None)
     }
 
-    /// Reads the database as it is, locked meanwhile: must be quick, and must not call back. What is being stored may show
-    /// already.
-    pub fn read<T>(&self, read: impl FnOnce(&headwater_core::Database) -> T) -> T {
+    /// Reads several things at one moment. `read` is called with the database locked and must be quick.
+    pub fn inspect<T>(&self, read: impl FnOnce(&headwater_core::Database) -> T) -> T {
         self.node.node.read(|replica| read(&replica.0))
     }
 

@@ -407,3 +407,36 @@ fn a_map_that_is_kept_is_not_merged_with_another_that_lost_too() {
         .unwrap();
     assert_eq!((a.value("k", "f"), a.open()), (map(1), vec![]));
 }
+
+#[test]
+fn a_copy_of_a_collection_has_its_deleted_records_and_its_conflicts() {
+    let (mut a, mut b) = contested();
+    a.put("gone", &[("n", 1.into())]);
+    a.delete("gone");
+    a.put("plain", &[("n", 1.into())]);
+    exchange(&mut a, &mut b);
+    let standings = b.db.standings("notes");
+    let keys: Vec<_> = standings.iter().map(|one| one.key.as_str()).collect();
+    assert_eq!(keys, ["gone", "k", "plain"]);
+    for one in standings {
+        assert_eq!(one.record, b.get(&one.key), "{}", one.key);
+        assert_eq!(one.conflicts, b.db.conflicts_of("notes", &one.key));
+        assert_eq!(one.conflicts.len(), usize::from(one.key == "k"));
+    }
+}
+
+#[test]
+fn the_path_of_a_field_is_a_text_that_no_other_has() {
+    let (a, _) = contested();
+    let mut conflict = only(&a);
+    let mut path = |names: &[&str]| {
+        conflict.field = names.iter().map(|name| (*name).to_owned()).collect();
+        conflict.path()
+    };
+    assert_eq!(path(&[]), "");
+    assert_eq!(path(&["title"]), "title");
+    assert_eq!(path(&["m", "in x"]), "m.in x");
+    assert_eq!(path(&["m.in"]), r#""m.in""#);
+    assert_eq!(path(&[""]), r#""""#);
+    assert_eq!(path(&["a\"b", "c\nd"]), r#""a\"b"."c\nd""#);
+}
