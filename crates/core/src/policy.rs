@@ -5,7 +5,7 @@
 //! who has seen it writes the field, and [`conflict`](crate::conflict) lists it.
 
 use crate::json;
-use crate::value::{Record, Value};
+use crate::value::{MAX_DEPTH, Record, Value};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -93,14 +93,14 @@ impl Policy {
 /// The declared policies of a collection's fields.
 pub type Policies = BTreeMap<String, Policy>;
 
-/// A function that makes one value of several, in the order in which later ones would win. It must depend on nothing but
-/// them, on every peer.
+/// A function that makes one value of several, in the order in which later ones would win; `None` if it can make nothing of
+/// them, which leaves the conflict unresolved. It must depend on nothing but them, on every peer.
 #[cfg(not(target_arch = "wasm32"))]
-pub type Resolver = Arc<dyn Fn(&[Value]) -> Value + Send + Sync>;
-/// A function that makes one value of several, in the order in which later ones would win. It must depend on nothing but
-/// them, on every peer.
+pub type Resolver = Arc<dyn Fn(&[Value]) -> Option<Value> + Send + Sync>;
+/// A function that makes one value of several, in the order in which later ones would win; `None` if it can make nothing of
+/// them, which leaves the conflict unresolved. It must depend on nothing but them, on every peer.
 #[cfg(target_arch = "wasm32")]
-pub type Resolver = Arc<dyn Fn(&[Value]) -> Value>;
+pub type Resolver = Arc<dyn Fn(&[Value]) -> Option<Value>>;
 
 /// The functions that a peer has registered, by name and version.
 #[derive(Clone, Default)]
@@ -166,21 +166,25 @@ pub(crate) fn resolve(
             index: None,
             carried_out: true,
         },
-        Policy::Custom { name, version } => match resolvers.get(name, *version) {
-            Some(function) if values.len() > 1 => {
-                let value = function(&values);
-                Resolved {
+        Policy::Custom { name, version } => {
+            let function = resolvers.get(name, *version);
+            // One value is itself: only several need the function.
+            if values.len() == 1 {
+                return Some(pick(&mut values, last, true));
+            }
+            // What could not be written must not be shown either: accepting would write it.
+            let made = function
+                .and_then(|function| function(&values))
+                .filter(|value| value.depth() <= MAX_DEPTH);
+            match made {
+                Some(value) => Resolved {
                     index: values.iter().position(|candidate| *candidate == value),
                     value,
                     carried_out: true,
-                }
+                },
+                None => pick(&mut values, last, false),
             }
-            // One value is itself: only several need the function.
-            function => {
-                let carried_out = function.is_some() || values.len() == 1;
-                pick(&mut values, last, carried_out)
-            }
-        },
+        }
     })
 }
 

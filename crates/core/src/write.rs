@@ -1,6 +1,6 @@
 //! Local writes.
 
-use crate::catalog::{Collection, CollectionSchema, DEFAULT_PARTITIONS, MAX_PARTITIONS};
+use crate::catalog::{Collection, CollectionSchema, DEFAULT_PARTITIONS, FieldType, MAX_PARTITIONS};
 use crate::conflict::{Look, Settlement};
 use crate::database::Database;
 use crate::edit::{
@@ -10,6 +10,7 @@ use crate::event::{Attribution, Event, Observe};
 use crate::genesis::bucket_object;
 use crate::id::{DocumentId, Partition, Placement};
 use crate::plan::{Plan, Step, record_to_hydrate};
+use crate::policy::Policy;
 use crate::read::{Reader, View};
 use crate::settle::Contested;
 use crate::touched::touched;
@@ -445,20 +446,27 @@ impl Database {
     }
 
     fn fit_value(&self, collection: &str, name: &str, value: Value) -> Result<Value, WriteError> {
-        let declared = self
-            .collections
-            .get(collection)
-            .and_then(|collection| collection.fields.get(name));
-        let Some(declared) = declared else {
+        let Some(catalog) = self.collections.get(collection) else {
             return Ok(value);
         };
-        declared
-            .fit(value)
-            .map_err(|value| WriteError::TypeMismatch {
-                field: name.to_owned(),
-                declared: declared.name().to_owned(),
-                found: value.kind(),
-            })
+        let Some(declared) = catalog.fields.get(name) else {
+            return Ok(value);
+        };
+        // A keep-all field shows a list of values of its type, which can be written back.
+        let several = catalog.policies.get(name) == Some(&Policy::KeepAll);
+        let fitted = match value {
+            Value::List(all) if several && *declared != FieldType::List => all
+                .into_iter()
+                .map(|value| declared.fit(value))
+                .collect::<Result<_, _>>()
+                .map(Value::List),
+            value => declared.fit(value),
+        };
+        fitted.map_err(|value| WriteError::TypeMismatch {
+            field: name.to_owned(),
+            declared: declared.name().to_owned(),
+            found: value.kind(),
+        })
     }
 }
 

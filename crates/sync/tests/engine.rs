@@ -227,6 +227,33 @@ fn what_a_peer_says_later_counts_although_what_it_said_before_has_to_wait() {
     assert!(engine.in_sync());
 }
 
+/// Of the heads that a peer names, only those that are known here are kept. If these were just ours, everything seemed to be
+/// in sync although the peer had said that it has more.
+#[test]
+fn a_peer_that_has_all_of_ours_and_more_is_not_in_sync() {
+    let mut engine = engine();
+    let id = document(1);
+    put(&mut engine, id, 0);
+    run(&mut engine);
+    let peer = join(&mut engine, 1, true);
+    let announced = Frame::Announced {
+        sender: PeerId::new("peer1"),
+        target: PeerId::new("server"),
+        database: None,
+    };
+    // What someone else wrote, not knowing of ours.
+    let mut theirs = engine.replica().document(&id).unwrap().clone();
+    theirs.merge(&mut filled(1)).unwrap();
+    let heads = SyncMessage::new(MessageVersion::V1, theirs.get_heads(), Vec::new());
+    engine.receive(peer, sync(peer, id, heads.encode()));
+    engine.receive(peer, announced);
+    run(&mut engine);
+    assert!(!engine.in_sync(), "the peer has a head that is not here");
+    engine.receive(peer, sync(peer, id, push(&theirs)));
+    run(&mut engine);
+    assert!(engine.in_sync());
+}
+
 /// automerge-repo does not ask again for what it was not sent, unless it begins anew.
 #[test]
 fn a_stock_client_that_reads_too_slowly_is_told_to_reconnect_when_it_keeps_up() {

@@ -1,7 +1,7 @@
 use crate::error::{of_engine, thrown};
-use crate::listen::{Subscription, call};
+use crate::listen::Subscription;
 use crate::value::{self, Place};
-use crate::{edit, read};
+use crate::{conflict, edit, read, resolver};
 use headwater::{Scan, Written};
 use js_sys::{Array, Function};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -52,6 +52,7 @@ impl Collection {
 
     /// The record of a key; `undefined` if there is none.
     pub fn get(&self, key: JsValue) -> Result<JsValue, JsValue> {
+        resolver::not_inside()?;
         let key = value::string(&key, &Place::argument("key"))?;
         Ok(read::optional(self.0.get(&key).as_ref()))
     }
@@ -63,16 +64,8 @@ impl Collection {
         after: Option<String>,
         limit: Option<f64>,
     ) -> Result<Array, JsValue> {
-        let limit = match limit {
-            Some(limit) if limit.fract() == 0.0 && limit >= 0.0 => Some(limit as usize),
-            Some(_) => return Err(thrown("bad-argument", "limit must be an integer from 0 on")),
-            None => None,
-        };
-        let found = self.0.scan(&Scan {
-            prefix: prefix.unwrap_or_default(),
-            after,
-            limit,
-        });
+        resolver::not_inside()?;
+        let found = self.0.scan(&scan(prefix, after, limit)?);
         let pairs = found
             .iter()
             .map(|(key, record)| Array::of2(&key.into(), &read::record(record)));
@@ -82,20 +75,83 @@ impl Collection {
     /// Calls `listener` with every change from now on, and `missed` when some came too fast and are lost to it.
     pub fn subscribe(&self, listener: Function, missed: Function) -> Subscription {
         let collection = self.0.clone();
-        let mut changes = collection.subscribe();
-        Subscription::start(async move {
-            while let Some(change) = changes.next().await {
-                match change {
-                    Ok(event) => call(&listener, &read::event(&event)),
-                    Err(lagged) => {
-                        // Listening again comes first, so that what `missed` reads has no gap to what follows.
-                        changes = collection.subscribe();
-                        call(&missed, &thrown("missed-changes", &lagged.to_string()));
-                    }
-                }
-            }
-        })
+        Subscription::follow(
+            move || collection.subscribe(),
+            read::event,
+            listener,
+            missed,
+        )
     }
+
+    /// What lost and is not settled, in the order of the keys.
+    pub fn conflicts(
+        &self,
+        prefix: Option<String>,
+        after: Option<String>,
+        limit: Option<f64>,
+    ) -> Result<Array, JsValue> {
+        resolver::not_inside()?;
+        let found = self.0.conflicts(&scan(prefix, after, limit)?);
+        Ok(conflict::list(&found))
+    }
+
+    /// What lost in one record and is not settled.
+    #[wasm_bindgen(js_name = conflictsOf)]
+    pub fn conflicts_of(&self, key: JsValue) -> Result<Array, JsValue> {
+        resolver::not_inside()?;
+        let key = value::string(&key, &Place::argument("key"))?;
+        Ok(conflict::list(&self.0.conflicts_of(&key)))
+    }
+
+    /// Settles the conflict of a field by its path, or that of the record itself if the path is empty.
+    pub async fn settle(
+        &self,
+        key: JsValue,
+        field: Array,
+        how: JsValue,
+    ) -> Result<JsValue, JsValue> {
+        let key = value::string(&key, &Place::argument("key"))?;
+        let field = conflict::path_from(&field)?;
+        let how = conflict::settlement(&how)?;
+        written(self.0.settle(&key, &field, how).await)
+    }
+
+    /// Calls `listener` with what is open in a record whenever that changes, and `missed` as `subscribe` does.
+    #[wasm_bindgen(js_name = subscribeConflicts)]
+    pub fn subscribe_conflicts(&self, listener: Function, missed: Function) -> Subscription {
+        let collection = self.0.clone();
+        let again = move || collection.subscribe_conflicts();
+        Subscription::follow(again, conflict::event, listener, missed)
+    }
+
+    /// Who wrote each field of a record.
+    pub fn provenance(&self, key: JsValue) -> Result<Array, JsValue> {
+        resolver::not_inside()?;
+        let key = value::string(&key, &Place::argument("key"))?;
+        let writers = self.0.provenance(&key);
+        let fields = writers.iter().map(|(path, by)| {
+            let field = conflict::path(path);
+            read::object([("field", field.into()), ("by", read::author(by))])
+        });
+        Ok(fields.collect())
+    }
+}
+
+fn scan(
+    prefix: Option<String>,
+    after: Option<String>,
+    limit: Option<f64>,
+) -> Result<Scan, JsValue> {
+    let limit = match limit {
+        Some(limit) if limit.fract() == 0.0 && limit >= 0.0 => Some(limit as usize),
+        Some(_) => return Err(thrown("bad-argument", "limit must be an integer from 0 on")),
+        None => None,
+    };
+    Ok(Scan {
+        prefix: prefix.unwrap_or_default(),
+        after,
+        limit,
+    })
 }
 
 fn written(result: Result<Written, headwater::Error>) -> Result<JsValue, JsValue> {

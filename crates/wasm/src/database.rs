@@ -1,7 +1,7 @@
 use crate::error::{of_engine, thrown};
 use crate::listen::{Subscription, call};
-use crate::{Collection, read};
-use headwater::{CollectionSchema, DeleteRule, FieldType, LinkState, SyncState};
+use crate::{Collection, read, resolver, schema};
+use headwater::{LinkState, SyncState};
 use js_sys::{Array, Function};
 use std::time::Duration;
 use wasm_bindgen::JsValue;
@@ -25,68 +25,54 @@ impl Database {
     }
 
     /// What is known of the collections, by name.
-    pub fn collections(&self) -> JsValue {
+    pub fn collections(&self) -> Result<JsValue, JsValue> {
+        resolver::not_inside()?;
         let collections = self.0.collections();
-        read::object(collections.iter().map(|(name, collection)| {
-            let partitions: Array = collection
-                .partitions
-                .iter()
-                .map(|count| JsValue::from(*count))
-                .collect();
-            let fields = collection.fields.iter();
-            let described = read::object([
-                ("partitions", partitions.into()),
-                (
-                    "fields",
-                    read::object(fields.map(|(name, kind)| (name, kind.name().into()))),
-                ),
-                ("delete", rule_name(collection.delete).into()),
-            ]);
-            (name, described)
-        }))
+        Ok(read::object(collections.iter().map(
+            |(name, collection)| {
+                let partitions: Array = collection
+                    .partitions
+                    .iter()
+                    .map(|count| JsValue::from(*count))
+                    .collect();
+                let fields = collection.fields.iter();
+                let policies = collection.policies.iter();
+                let described = read::object([
+                    ("partitions", partitions.into()),
+                    (
+                        "fields",
+                        read::object(fields.map(|(name, kind)| (name, kind.name().into()))),
+                    ),
+                    (
+                        "policies",
+                        read::object(
+                            policies.map(|(name, policy)| (name, policy.to_string().into())),
+                        ),
+                    ),
+                    ("version", collection.version.into()),
+                    ("delete", collection.delete.name().into()),
+                ]);
+                (name, described)
+            },
+        )))
     }
 
-    /// Declares the types of fields, given as pairs of a name and a type, the number of partitions and the delete rule.
-    pub async fn declare(
-        &self,
-        collection: String,
-        fields: Vec<JsValue>,
-        partitions: Option<u32>,
-        delete: Option<String>,
-    ) -> Result<(), JsValue> {
-        let mut schema = CollectionSchema::new();
-        for pair in fields {
-            let pair = Array::from(&pair);
-            let (Some(name), Some(kind)) = (pair.get(0).as_string(), pair.get(1).as_string())
-            else {
-                return Err(thrown("bad-argument", "the type of a field is a string"));
-            };
-            schema = schema.field(name, field_type(&kind)?);
-        }
-        if let Some(count) = partitions {
-            schema = schema.partitions(count);
-        }
-        match delete.as_deref() {
-            None => {}
-            Some("edit-wins") => schema = schema.delete(DeleteRule::EditWins),
-            Some("delete-wins") => schema = schema.delete(DeleteRule::DeleteWins),
-            Some(other) => {
-                let message = format!("delete is edit-wins or delete-wins, not {other:?}");
-                return Err(thrown("bad-argument", &message));
-            }
-        }
-        let declared = self.0.declare(&collection, schema).await;
+    /// Declares what a schema object says.
+    pub async fn declare(&self, collection: String, schema: JsValue) -> Result<(), JsValue> {
+        let declared = self.0.declare(&collection, schema::schema(&schema)?).await;
         declared.map_err(of_engine)
     }
 
     /// Canonical JSON of all records.
     #[wasm_bindgen(js_name = toJson)]
-    pub fn to_json(&self) -> String {
-        self.0.to_json()
+    pub fn to_json(&self) -> Result<String, JsValue> {
+        resolver::not_inside()?;
+        Ok(self.0.to_json())
     }
 
     /// Syncs with a server from now on.
     pub fn connect(&self, url: &str) -> Result<Link, JsValue> {
+        resolver::not_inside()?;
         self.0.connect(url).map(Link).map_err(of_engine)
     }
 
@@ -140,25 +126,6 @@ impl Link {
     #[wasm_bindgen(js_name = retryNow)]
     pub fn retry_now(&self) {
         self.0.retry_now();
-    }
-}
-
-fn field_type(name: &str) -> Result<FieldType, JsValue> {
-    match FieldType::of_name(name) {
-        FieldType::Other(unknown) => {
-            let message = format!(
-                "{unknown:?} is not a type; use bool, int, float, string, text, counter, timestamp, bytes, list or map"
-            );
-            Err(thrown("bad-argument", &message))
-        }
-        known => Ok(known),
-    }
-}
-
-fn rule_name(rule: DeleteRule) -> &'static str {
-    match rule {
-        DeleteRule::EditWins => "edit-wins",
-        DeleteRule::DeleteWins => "delete-wins",
     }
 }
 

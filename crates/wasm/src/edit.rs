@@ -1,7 +1,7 @@
 //! Patches: plain values are set, wrapped ones say what else to do.
 
 use crate::value::{self, Place, kind, property, wrapper};
-use headwater::{Edit, Patch};
+use headwater::{Edit, Patch, Value};
 use js_sys::Array;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -34,23 +34,28 @@ fn edit(field: &JsValue, place: &mut Place) -> Result<Edit, JsValue> {
             delete: count(field, "delete", place)?,
             insert: value::string(&property(field, "insert"), place)?,
         }),
-        Some("spliceList") => {
-            let insert = property(field, "insert");
-            if !Array::is_array(&insert) {
-                return Err(place.error("needs an array of elements to insert"));
-            }
-            Ok(Edit::SpliceList {
-                at: count(field, "at", place)?,
-                delete: count(field, "delete", place)?,
-                insert: value::list(insert.unchecked_ref(), place)?,
-            })
-        }
+        Some("spliceList") => Ok(Edit::SpliceList {
+            at: count(field, "at", place)?,
+            delete: count(field, "delete", place)?,
+            insert: elements(field, "insert", place)?,
+        }),
+        Some("reset") => value::value(&property(field, "value"), place).map(Edit::Reset),
+        Some("add") => elements(field, "values", place).map(Edit::Add),
+        Some("discard") => elements(field, "values", place).map(Edit::Discard),
         Some("merge") => {
             let fields = property(field, "fields");
             patch(&fields, place).map(Edit::Merge)
         }
         _ => value::value(field, place).map(Edit::Set),
     }
+}
+
+fn elements(field: &JsValue, name: &str, place: &mut Place) -> Result<Vec<Value>, JsValue> {
+    let elements = property(field, name);
+    if !Array::is_array(&elements) {
+        return Err(place.error("needs an array of elements"));
+    }
+    value::list(elements.unchecked_ref(), place)
 }
 
 fn count(field: &JsValue, name: &str, place: &Place) -> Result<usize, JsValue> {

@@ -49,6 +49,8 @@ fn code_of_write(refused: &WriteError) -> &'static str {
         WriteError::WrongKind { .. } => "wrong-kind",
         WriteError::OutOfRange { .. } => "out-of-range",
         WriteError::CounterOverflow { .. } => "counter-overflow",
+        WriteError::NothingToSettle { .. } => "nothing-to-settle",
+        WriteError::NotARecord { .. } => "bad-value",
         WriteError::TooDeep { .. } => "too-deep",
         WriteError::TooLarge { .. } | WriteError::TooManyOperations { .. } => "too-large",
         WriteError::Internal { .. } => "internal",

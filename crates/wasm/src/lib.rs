@@ -3,14 +3,19 @@
 //! The package `headwater` in packages/js wraps them in TypeScript; nothing else should use them. It is empty except
 //! on wasm32.
 #![cfg(target_arch = "wasm32")]
+// A browser has one thread; the types are the same as natively, where they are shared between several.
+#![allow(clippy::arc_with_non_send_sync)]
 
 mod collection;
+mod conflict;
 mod database;
 mod edit;
 mod error;
 mod listen;
 mod peer;
 mod read;
+mod resolver;
+mod schema;
 mod value;
 
 pub use collection::Collection;

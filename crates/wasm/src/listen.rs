@@ -1,5 +1,6 @@
 //! JavaScript functions that are called again and again.
 
+use crate::error::thrown;
 use futures::future::{AbortHandle, abortable};
 use js_sys::Function;
 use wasm_bindgen::JsValue;
@@ -36,6 +37,28 @@ impl Subscription {
             let _ = calls.await;
         });
         Self { running }
+    }
+
+    /// Calls `listener` with each event, and `missed` when some came too fast and are lost to it.
+    pub(crate) fn follow<E: Clone + 'static>(
+        subscribe: impl Fn() -> headwater::Subscription<E> + 'static,
+        shown: fn(&E) -> JsValue,
+        listener: Function,
+        missed: Function,
+    ) -> Self {
+        let mut events = subscribe();
+        Self::start(async move {
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(event) => call(&listener, &shown(&event)),
+                    Err(lagged) => {
+                        // Listening again comes first, so that what `missed` reads has no gap to what follows.
+                        events = subscribe();
+                        call(&missed, &thrown("missed-changes", &lagged.to_string()));
+                    }
+                }
+            }
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 use crate::Database;
 use crate::error::{of_engine, thrown};
-use crate::read;
+use crate::{read, resolver};
 use headwater::storage::Durability;
 use headwater::{DatabaseId, Options};
 use js_sys::Array;
@@ -14,12 +14,13 @@ pub struct Peer(headwater::Peer);
 
 #[wasm_bindgen]
 impl Peer {
-    /// Opens the store of this name.
+    /// Opens the store of this name. `resolvers` are pairs of a name with a version and a function.
     pub async fn open(
         name: String,
         durability: String,
         origin: Option<String>,
         user: Option<String>,
+        resolvers: Array,
     ) -> Result<Peer, JsValue> {
         let mut options = match durability.as_str() {
             "memory" => Options::memory(),
@@ -36,6 +37,9 @@ impl Peer {
         }
         if let Some(user) = user {
             options = options.user(user);
+        }
+        for (name, version, function) in resolver::all(&resolvers)? {
+            options = options.resolver(name, version, function);
         }
         let peer = headwater::Peer::open(options).await;
         peer.map(Self).map_err(of_engine)

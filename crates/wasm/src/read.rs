@@ -26,7 +26,8 @@ pub(crate) fn optional(found: Option<&Record>) -> JsValue {
     found.map_or(JsValue::UNDEFINED, record)
 }
 
-fn value(value: &Value) -> JsValue {
+/// One value.
+pub(crate) fn value(value: &Value) -> JsValue {
     match value {
         Value::Null => JsValue::NULL,
         Value::Bool(truth) => (*truth).into(),
@@ -67,7 +68,8 @@ pub(crate) fn event(event: &RecordEvent) -> JsValue {
     ])
 }
 
-fn author(by: &Attribution) -> JsValue {
+/// Who made a change, as they claim.
+pub(crate) fn author(by: &Attribution) -> JsValue {
     let claimed = &by.provenance;
     let optional = |text: &Option<String>| text.as_ref().map_or(JsValue::UNDEFINED, JsValue::from);
     object([

@@ -1,4 +1,5 @@
 import type * as wasm from "../wasm/headwater.js";
+import type { Author, Conflict, ConflictChange, ConflictPlace, FieldAuthor, Settlement } from "./conflict.js";
 import type { Fields, NewRecord, Patch } from "./values.js";
 
 /** What a write did, in numbers of records. */
@@ -18,20 +19,6 @@ export interface ScanOptions {
   after?: string | undefined;
   /** At most so many. */
   limit?: number | undefined;
-}
-
-/** Who made a change, as its writer claims. */
-export interface Author {
-  /** The hash of the change. */
-  change: string;
-  /** The session of a replica. */
-  actor: string;
-  /** Which application or job. */
-  origin: string | undefined;
-  /** Which person. */
-  user: string | undefined;
-  /** The writer's clock. */
-  at: Date;
 }
 
 /** A record's change, whoever made it. It is stored here by the time that it is told. */
@@ -110,8 +97,44 @@ export class Collection<T extends object = Fields> {
    * Calls `listener` with every change from now on, local or remote, once it is stored. Call what is returned to stop.
    */
   subscribe(listener: (change: Change<T>) => void, options: SubscribeOptions = {}): () => void {
-    const missed = options.onMissed ?? ((error: Error) => console.warn(error.message));
-    const subscription = this.#inner.subscribe(listener, missed);
+    const subscription = this.#inner.subscribe(listener, options.onMissed ?? warn);
     return () => subscription.stop();
   }
+
+  /** What was written, is not shown and is not settled, in the order of keys; the limit counts records. */
+  conflicts(options: ScanOptions = {}): Conflict[] {
+    return this.#inner.conflicts(options.prefix, options.after, options.limit) as Conflict[];
+  }
+
+  /** What was written in one record, is not shown and is not settled. */
+  conflictsOf(key: string): Conflict[] {
+    return this.#inner.conflictsOf(key) as Conflict[];
+  }
+
+  /**
+   * Settles a conflict: `settle(conflict, { keep: conflict.losers[0].id })`. Resolves once that is stored; rejects with the
+   * code `nothing-to-settle` if it is not open any more. What others wrote meanwhile is not settled by it.
+   */
+  settle(conflict: Conflict | ConflictPlace, how: Settlement): Promise<Written> {
+    const { key, field = [] } = conflict;
+    return this.#inner.settle(key, typeof field === "string" ? [field] : [...field], how);
+  }
+
+  /**
+   * Calls `listener` with what is open in a record whenever that changes, as a conflict comes up or is settled, once it is
+   * stored. Call what is returned to stop.
+   */
+  subscribeConflicts(listener: (change: ConflictChange) => void, options: SubscribeOptions = {}): () => void {
+    const subscription = this.#inner.subscribeConflicts(listener, options.onMissed ?? warn);
+    return () => subscription.stop();
+  }
+
+  /** Who wrote each field of a record, nested ones too, as they claim; empty if there is no such record. */
+  provenance(key: string): FieldAuthor[] {
+    return this.#inner.provenance(key) as FieldAuthor[];
+  }
+}
+
+function warn(error: Error): void {
+  console.warn(error.message);
 }

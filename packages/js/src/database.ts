@@ -1,5 +1,6 @@
 import type * as wasm from "../wasm/headwater.js";
 import { Collection } from "./collection.js";
+import type { DeleteRule, Schema } from "./schema.js";
 import type { Fields } from "./values.js";
 
 /** How it goes with a server. */
@@ -25,37 +26,16 @@ export interface SyncState {
   refused: string[];
 }
 
-/** The declared type of a field. */
-export type FieldType =
-  | "bool"
-  | "int"
-  | "float"
-  | "string"
-  | "text"
-  | "counter"
-  | "timestamp"
-  | "bytes"
-  | "list"
-  | "map";
-
-/** What to declare of a collection. Whatever is left out stays as it is. */
-export interface Schema {
-  /**
-   * Types of fields. A plain string put into a `text` becomes a text, a plain integer in a `counter` a counter, an integer
-   * in a `float` a double; what does not fit is refused.
-   */
-  fields?: { [name: string]: FieldType };
-  /** Into how many documents the records are spread, from 1 to 4096; 4 unless declared. */
-  partitions?: number;
-  /** What becomes of a record that one deletes while another edits it; `edit-wins` unless declared. */
-  delete?: "edit-wins" | "delete-wins";
-}
-
 /** What all peers together have declared of a collection. */
 export interface CollectionInfo {
   partitions: number[];
+  /** The types of the fields that have one. */
   fields: { [name: string]: string };
-  delete: "edit-wins" | "delete-wins";
+  /** The policies of the fields that have one. */
+  policies: { [name: string]: string };
+  delete: DeleteRule;
+  /** The greatest version that anyone declared; 0 if no one did. */
+  version: number;
 }
 
 /** A server that a database is synced with until {@link Link.close}, over every interruption. */
@@ -116,8 +96,7 @@ export class Database {
 
   /** Declares a collection, adding to what was declared of it before, here or elsewhere. */
   declare(collection: string, schema: Schema): Promise<void> {
-    const fields = Object.entries(schema.fields ?? {});
-    return this.#inner.declare(collection, fields, schema.partitions, schema.delete);
+    return this.#inner.declare(collection, schema);
   }
 
   /** Canonical JSON of all records: equal on all peers that have the same edits. */

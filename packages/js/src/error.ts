@@ -22,6 +22,8 @@ export type ErrorCode =
   | "type-mismatch"
   /** The field does not hold what the edit is for, such as an increment of a string. */
   | "wrong-kind"
+  /** What is to be settled is not open, or not any more. */
+  | "nothing-to-settle"
   /** A splice goes beyond the end. */
   | "out-of-range"
   /** A counter would leave 64 bits. */

@@ -3,6 +3,7 @@ import { Database } from "./database.js";
 import type { Link } from "./database.js";
 import { isHeadwaterError } from "./error.js";
 import { init } from "./init.js";
+import type { Value } from "./values.js";
 
 /**
  * What an acknowledged write survives. `strict`: a power cut, as far as the browser and the disk keep their word: each
@@ -21,7 +22,18 @@ export interface PeerOptions {
   origin?: string;
   /** Names the person in every change that they make. */
   user?: string;
+  /**
+   * Functions for fields whose policy is `custom:NAME@VERSION`, by `NAME@VERSION`. One that throws, or gives what has no form
+   * as a value, leaves the last writer's value, unresolved, and an error on the console.
+   */
+  resolvers?: { readonly [id: `${string}@${number}`]: Resolver };
 }
+
+/**
+ * Makes one value of those that were written without knowledge of each other, the later ones last. It must give the same for
+ * the same values on every peer, so it decides by them alone, and another behaviour is another version.
+ */
+export type Resolver = (values: Value[]) => Value;
 
 /** A database that a peer keeps. */
 export interface DatabaseInfo {
@@ -37,8 +49,8 @@ export interface DatabaseInfo {
  */
 export async function openPeer(options: PeerOptions = {}): Promise<Peer> {
   await init();
-  const { name = "headwater", durability = "strict", origin, user } = options;
-  return new Peer(await wasm.Peer.open(name, durability, origin, user));
+  const { name = "headwater", durability = "strict", origin, user, resolvers = {} } = options;
+  return new Peer(await wasm.Peer.open(name, durability, origin, user, Object.entries(resolvers)));
 }
 
 /** A replica of any number of databases in one store. */

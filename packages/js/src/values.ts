@@ -25,7 +25,7 @@ export interface Counter {
 
 /** What to do with a field, other than to set it. */
 export interface Edit {
-  readonly [kind]: "increment" | "splice" | "spliceList" | "remove" | "merge";
+  readonly [kind]: "increment" | "splice" | "spliceList" | "remove" | "merge" | "reset" | "add" | "discard";
 }
 
 /** Any value to write: those that can be read, and new texts and counters. */
@@ -91,6 +91,27 @@ export function splice(at: number, remove: number, insert = ""): Edit {
 /** Replaces `remove` elements of a list from element `at` on. */
 export function spliceList(at: number, remove: number, insert: AnyWritable[] = []): Edit {
   return wrap("spliceList", { at, delete: remove, insert });
+}
+
+/**
+ * Sets the field whatever its policy says of the value: how the value of a `max` or `min` field is taken back. What someone
+ * wrote elsewhere meanwhile still counts.
+ */
+export function reset(value: AnyWritable): Edit {
+  return wrap("reset", { value });
+}
+
+/**
+ * Adds elements to a set, which starts empty where there is none. One that is there already is added anew, so that it
+ * outlives a removal elsewhere.
+ */
+export function add(...values: AnyWritable[]): Edit {
+  return wrap("add", { values });
+}
+
+/** Removes elements from a set. */
+export function discard(...values: AnyWritable[]): Edit {
+  return wrap("discard", { values });
 }
 
 /** Edits fields of a nested map, which starts empty where there is none. */

@@ -293,7 +293,9 @@ test("declared types fit plain values, and the catalog shows them", async () => 
   assert.deepEqual(got.info, {
     partitions: [8],
     fields: { score: "float", body: "text", visits: "counter" },
+    policies: {},
     delete: "delete-wins",
+    version: 0,
   });
   assert.deepEqual(got.record, { score: 1, body: "abcd", visits: 3 });
   assert.match(got.json, /"score":1\.0/);

@@ -1,8 +1,8 @@
 //! What each policy makes of concurrent values.
 
 use crate::replica::{Replica, exchange, pair, record};
-use headwater_core::policy::Resolvers;
-use headwater_core::{CollectionSchema, Edit, Policy, Value};
+use headwater_core::policy::{Resolver, Resolvers};
+use headwater_core::{CollectionSchema, Edit, FieldType, Policy, Settlement, Value, WriteError};
 use std::sync::Arc;
 
 fn declared(policy: Policy) -> (Replica, Replica) {
@@ -181,11 +181,7 @@ fn a_custom_function_decides_where_it_is_registered() {
     let (mut a, mut b) = declared(longest);
     let function = |values: &[Value]| {
         let length = |value: &&Value| value.as_str().map_or(0, str::len);
-        values
-            .iter()
-            .max_by_key(length)
-            .cloned()
-            .unwrap_or(Value::Null)
+        values.iter().max_by_key(length).cloned()
     };
     let registered = |versions: &[u32]| {
         let mut resolvers = Resolvers::default();
@@ -214,6 +210,49 @@ fn a_custom_function_decides_where_it_is_registered() {
     let heads = a.db.heads();
     a.put("k", &[("f", "the longest of them".into())]);
     assert_eq!(a.db.heads(), heads);
+}
+
+#[test]
+fn a_custom_function_that_fails_leaves_the_last_writers_value_unresolved() {
+    let deep = |_: &[Value]| Some((0..100).fold(Value::Null, |inner, _| Value::List(vec![inner])));
+    let functions: [Resolver; 2] = [Arc::new(|_| None), Arc::new(deep)];
+    for function in functions {
+        let (mut a, mut b) = declared(Policy::of_name("custom:fails@1"));
+        let mut resolvers = Resolvers::default();
+        resolvers.register("fails", 1, function);
+        a.db.resolvers(resolvers);
+        a.put("k", &[("f", 1.into())]);
+        exchange(&mut a, &mut b);
+        a.set("k", "f", 2);
+        b.set("k", "f", 3);
+        exchange(&mut a, &mut b);
+        assert_eq!(a.value("k", "f"), 3.into());
+        assert!(!a.open()[0].resolved);
+        a.settle("k", &["f"], Settlement::Accept).unwrap();
+        exchange(&mut a, &mut b);
+        assert_eq!((b.value("k", "f"), b.open()), (3.into(), vec![]));
+    }
+}
+
+#[test]
+fn what_a_typed_keep_all_field_shows_can_be_put_back() {
+    let policy = Policy::KeepAll;
+    let schema = CollectionSchema::new().field("f", FieldType::Timestamp);
+    let (mut a, mut b) = pair(schema.policy("f", policy));
+    a.put("k", &[("f", 1.into())]);
+    exchange(&mut a, &mut b);
+    a.set("k", "f", 2);
+    b.set("k", "f", 3);
+    exchange(&mut a, &mut b);
+    let shown = a.get("k").unwrap();
+    let both = [2, 3].map(Value::Timestamp).to_vec();
+    assert_eq!(shown["f"], Value::List(both.clone()));
+    a.put("k", &[("f", shown["f"].clone())]);
+    a.set("k", "f", vec![4.into(), 5.into()]);
+    let both = [4, 5].map(Value::Timestamp).to_vec();
+    assert_eq!(a.value("k", "f"), Value::List(both));
+    let wrong = a.patch("k", vec![("f", Edit::Set(vec!["six".into()].into()))]);
+    assert!(matches!(wrong, Err(WriteError::TypeMismatch { .. })));
 }
 
 #[test]

@@ -288,7 +288,7 @@ impl<R: Replica> Engine<R> {
                 .is_some_and(|share| {
                     let mut theirs = share.heads.clone();
                     theirs.sort_unstable();
-                    share.refused || theirs == ours
+                    share.refused || (theirs == ours && !share.ahead)
                 })
         };
         let ours = self.replica.documents();
@@ -479,7 +479,8 @@ impl<R: Replica> Engine<R> {
             return;
         };
         let mut reached = known.clone();
-        if known.len() < heads.len() {
+        share.ahead = known.len() < heads.len();
+        if share.ahead {
             // It still has what it had before, though its heads do not tell us so.
             reached.extend_from_slice(&share.heads);
             reached.sort_unstable();
