@@ -59,6 +59,8 @@ impl Acts {
             Operation::Patch(_, patch) => acts.patch(before, patch),
             Operation::Settle(_, path, how) => acts.settle(before, path, how),
             Operation::Delete(_) | Operation::Declare(_) => {}
+            // In no program yet.
+            Operation::PutKnown(..) | Operation::Undo(_) => {}
         }
         acts
     }

@@ -29,7 +29,11 @@ pub fn usual(name: &str) -> Policy {
 /// The function `sum`, which all peers have; `odd` is one that none has.
 pub fn resolvers() -> Resolvers {
     let mut resolvers = Resolvers::default();
-    resolvers.register("sum", 1, Arc::new(|values: &[Value]| sum(values.iter())));
+    resolvers.register(
+        "sum",
+        1,
+        Arc::new(|values: &[Value]| Some(sum(values.iter()))),
+    );
     resolvers
 }
 
