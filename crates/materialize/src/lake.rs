@@ -1,14 +1,15 @@
 //! The folder of tables.
 
+use crate::conflicts;
 use crate::disk::Disk;
 use crate::error::LakeError;
-use crate::names::{Place as Naming, Taken};
+use crate::names::{Place as Naming, Taken, of_conflicts};
 use crate::parts::RowKey;
 use crate::schema::{Column, Schema};
-use crate::table::{Place, Table, is_folder_name};
+use crate::table::{Kind, Place, Table};
 use crate::types::DeclaredType;
 use headwater_core::json::{record_to_json, value_to_json};
-use headwater_core::{DatabaseId, Record, Value};
+use headwater_core::{Conflict, DatabaseId, Record, Value};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -78,8 +79,10 @@ pub struct Lake {
     place: Place,
     disk: Disk,
     grace: Duration,
-    /// By collection.
+    /// The records, by collection.
     tables: BTreeMap<String, Table>,
+    /// What lost in them, by collection.
+    ledgers: BTreeMap<String, Table>,
     /// The highest version's number of any table.
     version: u64,
     /// Versions that a view named until it was replaced, which may not have reached the disk yet.
@@ -106,17 +109,18 @@ impl Lake {
             disk,
             grace: options.grace,
             tables: BTreeMap::new(),
+            ledgers: BTreeMap::new(),
             version: 0,
             replaced: Vec::new(),
             retired: Vec::new(),
             _lock: lock,
         };
         for name in lake.disk.list(&hidden)? {
-            if !is_folder_name(&name) {
+            let Some(kind) = Kind::of_folder(&name) else {
                 continue;
-            }
-            let Some((table, version, orphans)) = Table::open(&lake.disk, &lake.place, &name)?
-            else {
+            };
+            let opened = Table::open(&lake.disk, &lake.place, &name, kind)?;
+            let Some((table, version, orphans)) = opened else {
                 // A crash came before anything was recorded, so nothing of it was ever visible.
                 lake.disk.remove_dir(&hidden.join(name))?;
                 continue;
@@ -129,7 +133,11 @@ impl Lake {
                     lake.disk.remove_dir(&orphan.path)?;
                 }
             }
-            lake.tables.insert(table.schema.collection.clone(), table);
+            let tables = match kind {
+                Kind::Records => &mut lake.tables,
+                Kind::Conflicts => &mut lake.ledgers,
+            };
+            tables.insert(table.schema.collection.clone(), table);
         }
         // The views that were read are those that a power failure leaves, before anything they do not name may go.
         lake.disk.sync_dir(&lake.place.root)?;
@@ -168,9 +176,35 @@ impl Lake {
         table.pending |= table.parts.set(key, json);
     }
 
+    /// Says that a collection has a ledger: it gets a table of conflicts even if there are none.
+    pub fn declare_conflicts(&mut self, collection: &str) {
+        self.ledger(collection);
+    }
+
+    /// Takes in what lost in a record and is open now. Only memory changes; repeating it changes nothing.
+    pub fn apply_conflicts(
+        &mut self,
+        database: DatabaseId,
+        collection: &str,
+        key: &str,
+        open: &[Conflict],
+    ) {
+        let rows: Vec<String> = conflicts::rows(open)
+            .map(|row| record_to_json(&row))
+            .collect();
+        let table = self.ledger(collection);
+        let key = RowKey {
+            database,
+            key: key.into(),
+        };
+        let rows = (!rows.is_empty()).then(|| rows.join("\n").into());
+        table.pending |= table.parts.set(key, rows);
+    }
+
     /// Whether something was applied or declared that is not published yet.
     pub fn is_pending(&self) -> bool {
-        self.tables.values().any(|table| table.pending)
+        let mut all = self.tables.values().chain(self.ledgers.values());
+        all.any(|table| table.pending)
     }
 
     /// Writes what changed since the last publication and makes it visible, each table atomically. Also removes versions whose
@@ -187,7 +221,8 @@ impl Lake {
             // A number that failed is not used again: some of its files may not have reached the disk.
             self.version += 1;
         }
-        for table in self.tables.values_mut().filter(|table| table.pending) {
+        let all = self.tables.values_mut().chain(self.ledgers.values_mut());
+        for table in all.filter(|table| table.pending) {
             match table.publish(&self.disk, &self.place, self.version) {
                 Ok(Some(written)) => {
                     published.tables.push(table.schema.table.clone());
@@ -253,7 +288,15 @@ impl Lake {
     fn table(&mut self, collection: &str) -> &mut Table {
         self.tables
             .entry(collection.to_owned())
-            .or_insert_with(|| Table::new(Schema::new(collection, String::new())))
+            .or_insert_with(|| Table::new(Schema::new(collection, String::new()), Kind::Records))
+    }
+
+    /// The table of a collection's conflicts, which is never without that of its records.
+    fn ledger(&mut self, collection: &str) -> &mut Table {
+        self.table(collection);
+        let ledger = self.ledgers.entry(collection.to_owned());
+        ledger
+            .or_insert_with(|| Table::new(Schema::new(collection, String::new()), Kind::Conflicts))
     }
 
     /// Gives new tables their names, in byte order of their collections.
@@ -272,6 +315,13 @@ impl Lake {
             .filter(|(_, table)| table.schema.table.is_empty())
         {
             table.schema.table = taken.assign(collection, Naming::Table);
+        }
+        for (collection, ledger) in &mut self.ledgers {
+            if let Some(table) = self.tables.get(collection)
+                && ledger.schema.table.is_empty()
+            {
+                ledger.schema.table = of_conflicts(&table.schema.table);
+            }
         }
     }
 }

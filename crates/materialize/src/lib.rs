@@ -50,6 +50,25 @@
 //! | differs only by case from one that was recorded before, or that comes before it in byte order | the same |
 //! | ends in `__` and 8 or more hexadecimal digits | the same |
 //!
+//! # Conflicts
+//!
+//! A collection of a database has a second table, `<table>_conflicts`: what lost in its records and is not settled, a row for
+//! each write that lost. It has these columns, also while it is empty:
+//!
+//! | Column | |
+//! | --- | --- |
+//! | `_key`, `_database` | the record's, as in the other table |
+//! | `field` | the field's name, with dots from the record inwards, a name with dots or quotes in it as a JSON string; null if it is about the record as a whole |
+//! | `kind` | `values`; `edit-lost` and `delete-lost` where an edit and a delete of the record met |
+//! | `policy`, `resolved` | what decided, and whether it could be carried out (`BOOLEAN`) |
+//! | `shown` | what is shown, as canonical JSON; null if the record is deleted |
+//! | `lost` | what lost, as canonical JSON; null for a delete |
+//! | `lost_claim`, `lost_user`, `lost_origin`, `lost_actor`, `lost_change`, `lost_at` | which write that was, and what its writer claims; `lost_at` is a `TIMESTAMP`, null outside the years 1 to 9999 |
+//! | `winner_claim`, `winner_user`, `winner_origin`, `winner_at` | the same of the write that is shown; null if what is shown is made of several |
+//!
+//! `_database`, `_key`, `field` and `lost_claim` together name a row. A conflict without a loser, whose policy could not be
+//! carried out on values that are alike, has none.
+//!
 //! # Files
 //!
 //! ```text
@@ -57,6 +76,7 @@
 //! LAKE/.headwater/lock                       held while a process publishes here
 //! LAKE/.headwater/<hash of the collection>/schema.json          names and types as recorded
 //! LAKE/.headwater/<hash of the collection>/<version>/<hash of the content>.json
+//! LAKE/.headwater/<hash of the collection>_conflicts/…          the same of its conflicts
 //! ```
 //!
 //! Rows are in order of database and key, in parts of about 192 KiB (at least 128, at most 512 plus a row; the last may be
@@ -67,6 +87,7 @@
 //! Where a table has nested columns or no rows, each file begins with a row without key that shows Drill all members, and the
 //! view leaves it out. Without it Drill gives nulls for members that the file at hand lacks, or fails.
 
+mod conflicts;
 mod disk;
 mod error;
 mod lake;

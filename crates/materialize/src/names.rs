@@ -60,6 +60,11 @@ const NOT_COLUMNS: [&str; 22] = [
 /// Endings of tables that belong to a collection beside its current rows.
 const COMPANIONS: [&str; 3] = ["_changes", "_conflicts", "_rejected"];
 
+/// The table of conflicts beside the table `table`. No collection has this name, since none may end so.
+pub(crate) fn of_conflicts(table: &str) -> String {
+    format!("{table}_conflicts")
+}
+
 /// The names in use in one place, as Drill compares them.
 #[derive(Debug, Default)]
 pub(crate) struct Taken(HashSet<String>);

@@ -27,7 +27,7 @@ pub(crate) struct RowKey {
 /// Rows that are one file.
 #[derive(Debug, Default)]
 pub(crate) struct Part {
-    /// Canonical JSON of the records.
+    /// Canonical JSON of each key's record; in a table of conflicts its rows, one a line.
     pub rows: BTreeMap<RowKey, Box<str>>,
     /// The file that holds exactly these rows; none when it must be written.
     pub file: Option<String>,

@@ -1,5 +1,6 @@
 //! One table: its rows in memory, and how a new version of it gets into the folder.
 
+use crate::conflicts;
 use crate::disk::Disk;
 use crate::error::LakeError;
 use crate::parts::Parts;
@@ -39,9 +40,42 @@ pub(crate) struct Written {
     pub bytes: u64,
 }
 
+/// What a table shows of its collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The records, a row each.
+    Records,
+    /// What lost in them, a row for each write that did.
+    Conflicts,
+}
+
+/// Ends the folder names of tables of conflicts.
+const CONFLICTS: &str = "_conflicts";
+
+impl Kind {
+    /// What the table in the folder `name` shows, if it is one of a table.
+    pub(crate) fn of_folder(name: &str) -> Option<Self> {
+        let (hash, kind) = match name.strip_suffix(CONFLICTS) {
+            Some(hash) => (hash, Self::Conflicts),
+            None => (name, Self::Records),
+        };
+        let is_hash = hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+        is_hash.then_some(kind)
+    }
+
+    /// The folder of a collection's table: a hash, since the name is whatever a user chose and Drill reads patterns in paths.
+    pub(crate) fn folder_of(self, collection: &str) -> String {
+        match self {
+            Self::Records => hash(collection),
+            Self::Conflicts => hash(collection) + CONFLICTS,
+        }
+    }
+}
+
 /// A collection's current rows.
 #[derive(Debug)]
 pub(crate) struct Table {
+    kind: Kind,
     pub schema: Schema,
     pub parts: Parts,
     /// Whether something changed since the last publication.
@@ -54,8 +88,14 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(schema: Schema) -> Self {
+    pub(crate) fn new(mut schema: Schema, kind: Kind) -> Self {
+        if kind == Kind::Conflicts {
+            for (column, kind) in conflicts::COLUMNS {
+                schema.declare(column, kind.into());
+            }
+        }
         Self {
+            kind,
             schema,
             parts: Parts::default(),
             pending: true,
@@ -72,6 +112,7 @@ impl Table {
         disk: &Disk,
         place: &Place,
         name: &str,
+        kind: Kind,
     ) -> Result<Option<(Self, u64, Vec<Orphan>)>> {
         let folder = place.root.join(place.hidden).join(name);
         let path = folder.join(SCHEMA);
@@ -82,7 +123,7 @@ impl Table {
             SchemaError::Damaged(reason) => LakeError::Damaged { path, reason },
             SchemaError::Newer(format) => LakeError::Newer { path, format },
         })?;
-        let mut table = Self::new(schema);
+        let mut table = Self::new(schema, kind);
         table.recorded = recorded;
         disk.remove_file(&folder.join(STAGED))?;
         let path = place.root.join(view::file_name(&table.schema.table));
@@ -118,7 +159,11 @@ impl Table {
         place: &Place,
         version: u64,
     ) -> Result<Option<Written>> {
-        let view_folder = format!("{}/{}", place.hidden, folder_name(&self.schema.collection));
+        let view_folder = format!(
+            "{}/{}",
+            place.hidden,
+            self.kind.folder_of(&self.schema.collection)
+        );
         let table = place.root.join(&view_folder);
         if self.schema.settle() {
             self.parts.forget_files();
@@ -207,7 +252,9 @@ impl Table {
             if typed {
                 renderer.typing_row(&mut text);
             }
-            for (key, json) in &part.rows {
+            let rows = part.rows.iter();
+            for (key, json) in rows.flat_map(|(key, rows)| rows.lines().map(move |row| (key, row)))
+            {
                 let record = record_from_str(json).map_err(|error| LakeError::Row {
                     collection: self.schema.collection.clone(),
                     key: key.key.to_string(),
@@ -301,16 +348,6 @@ impl Staging<'_> {
         }
         Ok(name)
     }
-}
-
-/// The folder of a collection's table: a hash, since the name is whatever a user chose and Drill reads patterns in paths.
-pub(crate) fn folder_name(collection: &str) -> String {
-    hash(collection)
-}
-
-/// Whether a name is one that [`folder_name`] gives.
-pub(crate) fn is_folder_name(name: &str) -> bool {
-    name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// The first 128 bits of the SHA-256 in hexadecimal.

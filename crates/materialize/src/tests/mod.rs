@@ -1,5 +1,6 @@
 //! What a user of the lake notices: types, names, rows, and that no fault shows half of anything.
 
+mod conflicts;
 mod faults;
 mod history;
 mod names;
@@ -94,7 +95,11 @@ impl Visible {
                     Some(Json::String(text)) => text,
                     other => panic!("{name} is {other:?}"),
                 };
-                let key = (take("_database"), take("_key"));
+                let mut key = (take("_database"), take("_key"));
+                if let Some(Json::String(claim)) = cells.get("lost_claim") {
+                    // A table of conflicts has several rows of one key.
+                    key.1 += &format!(" {claim}");
+                }
                 assert!(rows.insert(key, row).is_none(), "a key twice");
             }
         }
