@@ -227,6 +227,34 @@ fn what_a_peer_says_later_counts_although_what_it_said_before_has_to_wait() {
     assert!(engine.in_sync());
 }
 
+/// A peer that has what we have, and a change made apart from it, says both as its heads.
+#[test]
+fn who_lacks_one_of_a_peers_heads_is_not_in_sync_although_it_has_the_other() {
+    let mut engine = engine();
+    let id = document(1);
+    put(&mut engine, id, 0);
+    run(&mut engine);
+    let mut ahead = filled(1);
+    let mut ours = engine.replica().document(&id).unwrap().clone();
+    ahead.merge(&mut ours).unwrap();
+    let peer = join(&mut engine, 1, true);
+    let said = SyncMessage::new(MessageVersion::V1, ahead.get_heads(), Vec::new()).encode();
+    engine.receive(peer, sync(peer, id, said));
+    engine.receive(
+        peer,
+        Frame::Announced {
+            sender: PeerId::new("peer1"),
+            target: PeerId::new("server"),
+            database: None,
+        },
+    );
+    run(&mut engine);
+    assert!(!engine.in_sync());
+    engine.receive(peer, sync(peer, id, push(&ahead)));
+    run(&mut engine);
+    assert!(engine.in_sync());
+}
+
 /// automerge-repo does not ask again for what it was not sent, unless it begins anew.
 #[test]
 fn a_stock_client_that_reads_too_slowly_is_told_to_reconnect_when_it_keeps_up() {
