@@ -170,6 +170,11 @@ impl Database {
         self.node.tracker.subscribers.conflicts.subscribe(None)
     }
 
+    /// Reads several things at one moment. `read` is called with the database locked and must be quick.
+    pub fn inspect<T>(&self, read: impl FnOnce(&headwater_core::Database) -> T) -> T {
+        self.node.node.read(|replica| read(&replica.0))
+    }
+
     /// Calls `listener` with durable changes from now on, and first `start` with the records as they are, with nothing
     /// between the two. Both are called with the database locked and must be quick.
     pub fn follow(&self, start: impl FnOnce(&headwater_core::Database), listener: Listener) {

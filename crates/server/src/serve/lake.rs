@@ -2,7 +2,9 @@
 
 use super::error::ServeError;
 use super::plain::Mapping;
-use headwater::{Database, DatabaseId, DocumentId, Event, FieldType, Record, Scan};
+use headwater::{Conflict, Database, DatabaseId, DeleteRule, DocumentId, Event, FieldType, Record};
+use headwater_core::Standing;
+use headwater_core::policy::Policies;
 use headwater_materialize::{DeclaredType, Lake, RowChange};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,12 +25,19 @@ pub(super) struct LakeFeed {
     changed: Condvar,
 }
 
+/// A database, a collection and a key.
+type Row = (DatabaseId, String, String);
+
 #[derive(Debug, Default)]
 struct State {
     /// The latest of each row, so that what waits is bounded by the number of rows.
-    rows: BTreeMap<(DatabaseId, String, String), Option<Record>>,
+    rows: BTreeMap<Row, Option<Record>>,
+    /// What is open in each record in which something lost or was settled.
+    conflicts: BTreeMap<Row, Vec<Conflict>>,
     /// Collections whose catalog entry changed.
     declared: BTreeSet<(DatabaseId, String)>,
+    /// The rules by which each collection was read.
+    rules: BTreeMap<(DatabaseId, String), Rules>,
     plain: BTreeSet<DocumentId>,
     databases: BTreeMap<DatabaseId, Database>,
     mapping: Option<Mapping>,
@@ -42,13 +51,31 @@ struct State {
 pub(super) struct Status {
     pub error: Option<String>,
     pub publications: u64,
-    /// Rows that wait.
+    /// Rows and ledgers of records that wait.
     pub pending: usize,
+}
+
+/// What decides in a collection what its records show.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Rules {
+    policies: Policies,
+    delete: DeleteRule,
+}
+
+impl Rules {
+    fn of(core: &headwater_core::Database, collection: &str) -> Self {
+        let declared = core.collections().get(collection);
+        declared.map_or_else(Self::default, |declared| Self {
+            policies: declared.policies.clone(),
+            delete: declared.delete,
+        })
+    }
 }
 
 /// What the thread takes over at once.
 struct Work {
-    rows: BTreeMap<(DatabaseId, String, String), Option<Record>>,
+    rows: BTreeMap<Row, Option<Record>>,
+    conflicts: BTreeMap<Row, Vec<Conflict>>,
     declared: Vec<(Database, String)>,
     stopping: bool,
 }
@@ -71,17 +98,47 @@ impl LakeFeed {
         self.lock().databases.insert(id, database.clone());
         let start = |core: &headwater_core::Database| {
             for collection in core.collections().keys() {
-                let rows = core.scan(collection, &Scan::default());
-                let mut state = self.lock();
-                state.declared.insert((id, collection.clone()));
-                for (key, record) in rows {
-                    let row = (id, collection.clone(), key);
-                    state.rows.insert(row, Some(record));
-                }
+                self.lock().declared.insert((id, collection.clone()));
+                self.take_all(core, collection, false);
             }
         };
         database.follow(start, listener);
         self.changed.notify_one();
+    }
+
+    /// Takes in a collection as it stands under its present rules; `again` if the lake may have rows of it that must go.
+    fn take_all(&self, core: &headwater_core::Database, collection: &str, again: bool) {
+        let id = core.id();
+        let rules = Rules::of(core, collection);
+        let standings = core.standings(collection);
+        let mut state = self.lock();
+        state.rules.insert((id, collection.to_owned()), rules);
+        for Standing {
+            key,
+            record,
+            conflicts,
+        } in standings
+        {
+            let row = (id, collection.to_owned(), key);
+            if again || !conflicts.is_empty() {
+                state.conflicts.insert(row.clone(), conflicts);
+            }
+            if again || record.is_some() {
+                state.rows.insert(row, record);
+            }
+        }
+    }
+
+    /// Reads a collection again if its rules are others than those by which it was read: other values may be shown and
+    /// other records deleted, without an event of their own.
+    fn read_again(&self, database: &Database, collection: &str) {
+        database.inspect(|core| {
+            let known = (core.id(), collection.to_owned());
+            let read_by = self.lock().rules.get(&known).cloned().unwrap_or_default();
+            if read_by != Rules::of(core, collection) {
+                self.take_all(core, collection, true);
+            }
+        });
     }
 
     fn take_events(&self, id: DatabaseId, events: &[Event]) {
@@ -92,7 +149,10 @@ impl LakeFeed {
                     let row = (id, event.collection.clone(), event.key.clone());
                     state.rows.insert(row, event.after.clone());
                 }
-                Event::Conflicts(_) => {}
+                Event::Conflicts(event) => {
+                    let row = (id, event.collection.clone(), event.key.clone());
+                    state.conflicts.insert(row, event.open.clone());
+                }
                 Event::Catalog { collection } => {
                     state.declared.insert((id, collection.clone()));
                 }
@@ -121,7 +181,7 @@ impl LakeFeed {
         let defect = || "publishing has ended: restart the server, and please report it".to_owned();
         Status {
             error: state.status.error.clone().or_else(|| ended.then(defect)),
-            pending: state.rows.len(),
+            pending: state.rows.len() + state.conflicts.len(),
             ..state.status.clone()
         }
     }
@@ -155,7 +215,8 @@ impl LakeFeed {
     fn run(&self, mut lake: Lake) {
         let mut retry_at = None;
         loop {
-            let work = self.wait_for_work(retry_at);
+            let declared = self.wait_for_work(retry_at);
+            let work = self.take_work(declared);
             let stopping = work.stopping;
             self.apply(&mut lake, work);
             lake.sweep();
@@ -189,11 +250,12 @@ impl LakeFeed {
     }
 
     /// Waits until there is something to publish and a little longer, so that what comes together is published together.
-    fn wait_for_work(&self, retry_at: Option<Instant>) -> Work {
+    /// Gives the collections whose catalog entry changed.
+    fn wait_for_work(&self, retry_at: Option<Instant>) -> Vec<(Database, String)> {
         let limit = retry_at.map_or(SWEEP, |at| at.saturating_duration_since(Instant::now()));
         let idle = |state: &mut State| {
-            let nothing =
-                state.rows.is_empty() && state.declared.is_empty() && state.plain.is_empty();
+            let no_rows = state.rows.is_empty() && state.conflicts.is_empty();
+            let nothing = no_rows && state.declared.is_empty() && state.plain.is_empty();
             nothing && !state.stopping
         };
         let waited = self.changed.wait_timeout_while(self.lock(), limit, idle);
@@ -207,15 +269,25 @@ impl LakeFeed {
         let gathered = self.changed.wait_timeout_while(state, gather, stopping);
         let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         let declared = std::mem::take(&mut state.declared);
+        declared
+            .into_iter()
+            .filter_map(|(id, collection)| Some((state.databases.get(&id)?.clone(), collection)))
+            .collect()
+    }
+
+    fn take_work(&self, declared: Vec<(Database, String)>) -> Work {
+        // Before the rows are taken over, so that none that was read by the old rules comes after. The database's lock
+        // comes before ours.
+        for (database, collection) in &declared {
+            self.read_again(database, collection);
+        }
+        let mut state = self.lock();
         Work {
-            declared: declared
-                .into_iter()
-                .filter_map(|(id, collection)| {
-                    Some((state.databases.get(&id)?.clone(), collection))
-                })
-                .collect(),
+            declared,
             rows: std::mem::take(&mut state.rows),
-            stopping: state.stopping,
+            conflicts: std::mem::take(&mut state.conflicts),
+            // What the catalog said meanwhile is not left undone.
+            stopping: state.stopping && state.declared.is_empty(),
         }
     }
 
@@ -230,6 +302,9 @@ impl LakeFeed {
                 key,
                 record,
             });
+        }
+        for ((database, collection, key), open) in work.conflicts {
+            lake.apply_conflicts(database, &collection, &key, &open);
         }
         let (documents, mapping) = {
             let mut state = self.lock();
@@ -250,7 +325,7 @@ impl LakeFeed {
 }
 
 fn declare(lake: &mut Lake, database: &Database, collection: &str) {
-    lake.declare(collection);
+    lake.declare_conflicts(collection);
     let Some(declared) = database.collections().remove(collection) else {
         return;
     };
