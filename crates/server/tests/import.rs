@@ -18,6 +18,7 @@ fn options(format: Format, key: &str) -> ImportOptions {
         },
         types: [].into(),
         declared: [].into(),
+        required: [].into(),
         skip_bad: false,
     }
 }

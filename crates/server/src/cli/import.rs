@@ -6,7 +6,7 @@ use crate::import::{
     Format, Import as File, ImportOptions, Key, Progress, Source, parse_field_type,
 };
 use anyhow::{Context as _, bail};
-use headwater::{CollectionSchema, Database, FieldType, Peer, Written};
+use headwater::{CollectionSchema, Database, FieldType, Peer, Policy, Written};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -51,6 +51,11 @@ pub(super) struct Import {
     #[arg(long = "type", value_name = "FIELD=TYPE", value_parser = parse_type)]
     types: Vec<(String, FieldType)>,
 
+    /// What decides between concurrent values of a field: last-writer, max, min, union, keep-all or custom:NAME@VERSION; again
+    /// for more fields
+    #[arg(long = "policy", value_name = "FIELD=POLICY", value_parser = parse_policy)]
+    policies: Vec<(String, Policy)>,
+
     /// Import the good rows of a file that has broken ones, instead of nothing
     #[arg(long)]
     skip_bad: bool,
@@ -77,6 +82,7 @@ with integers among them, text for any other mixture such as numbers among title
 Examples:
   headwater import movies.json --create films --key hash --data ./mine
   headwater import airports.csv --database films --key iata --type latitude=float --type longitude=float --data ./mine
+  headwater import scores.csv --database films --key player --type best=int --policy best=max --data ./mine
   headwater import orders.ndjson --database ID --key id --peer ws://127.0.0.1:3030";
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -93,6 +99,21 @@ fn parse_type(text: &str) -> Result<(String, FieldType), String> {
         .ok_or("use FIELD=TYPE, such as price=float")?;
     let kind = parse_field_type(kind).map_err(|error| error.to_string())?;
     Ok((field.to_owned(), kind))
+}
+
+fn parse_policy(text: &str) -> Result<(String, Policy), String> {
+    // The first `=` behind which there is a policy: both names may hold one.
+    let mut equals = text.match_indices('=');
+    let (at, policy) = equals
+        .find_map(|(at, _)| match Policy::of_name(&text[at + 1..]) {
+            Policy::Other(_) => None,
+            policy => Some((at, policy)),
+        })
+        .ok_or(
+            "use FIELD=POLICY, such as price=max; policies are last-writer, max, min, union, keep-all and custom:NAME@VERSION, \
+             and text and counter are types: --type FIELD=counter",
+        )?;
+    Ok((text[..at].to_owned(), policy))
 }
 
 impl Import {
@@ -118,26 +139,38 @@ impl Import {
         }
     }
 
-    fn types(&self) -> anyhow::Result<BTreeMap<String, FieldType>> {
-        let mut types = BTreeMap::new();
+    /// What is declared of the fields.
+    fn schema(&self) -> anyhow::Result<CollectionSchema> {
+        let mut schema = CollectionSchema::new();
         for (field, kind) in &self.types {
-            if types.insert(field.clone(), kind.clone()).is_some() {
+            if schema.fields.insert(field.clone(), kind.clone()).is_some() {
                 bail!("--type is given twice for the field {field:?}");
             }
         }
-        Ok(types)
+        for (field, policy) in &self.policies {
+            if schema
+                .policies
+                .insert(field.clone(), policy.clone())
+                .is_some()
+            {
+                bail!("--policy is given twice for the field {field:?}");
+            }
+        }
+        Ok(schema)
     }
 }
 
 pub(super) async fn run(args: Import) -> anyhow::Result<()> {
     let collection = args.collection()?;
+    let schema = args.schema()?;
     let mut options = ImportOptions {
         format: args.format()?,
         key: match args.key.as_str() {
             "hash" => Key::Hash,
             field => Key::Field(field.to_owned()),
         },
-        types: args.types()?,
+        types: schema.fields.clone(),
+        required: schema.policies.keys().cloned().collect(),
         declared: BTreeMap::new(),
         skip_bad: args.skip_bad,
     };
@@ -155,7 +188,6 @@ pub(super) async fn run(args: Import) -> anyhow::Result<()> {
     {
         options.declared = known.fields;
     }
-    let types = options.types.clone();
     let bar = output::byte_bar("checking");
     let import = File::check(source, options, &mut |progress| show(&bar, progress))?;
     bar.finish_and_clear();
@@ -164,11 +196,7 @@ pub(super) async fn run(args: Import) -> anyhow::Result<()> {
         Some(database) => database,
         None => create(&args, &peer).await?,
     };
-    if !types.is_empty() {
-        let fields = types.into_iter();
-        let schema = fields.fold(CollectionSchema::new(), |schema, (field, kind)| {
-            schema.field(field, kind)
-        });
+    if schema != CollectionSchema::new() {
         database.declare(&collection, schema).await?;
     }
     let written = write(&import, &database, &collection).await?;

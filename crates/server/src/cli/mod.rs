@@ -1,5 +1,6 @@
 //! The command line: what is asked for, and how results and errors are shown.
 
+mod conflicts;
 mod data;
 mod drill;
 mod import;
@@ -61,6 +62,9 @@ enum Command {
     Cat(show::Cat),
     /// List databases, or the collections of one.
     Ls(show::Ls),
+    /// List what lost when people edited the same, and settle it.
+    #[command(subcommand)]
+    Conflicts(conflicts::Conflicts),
     /// Sync a folder with a server once, both ways.
     Sync(sync::Sync),
     /// Start an Apache Drill, or show it the tables.
@@ -78,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Import(command) => runtime()?.block_on(import::run(command)),
         Command::Cat(command) => runtime()?.block_on(show::cat(command)),
         Command::Ls(command) => runtime()?.block_on(show::ls(command)),
+        Command::Conflicts(command) => runtime()?.block_on(conflicts::run(command)),
         Command::Sync(command) => runtime()?.block_on(sync::run(command)),
         Command::Drill(command) => drill::run(command),
         Command::Query(command) => drill::query(command),

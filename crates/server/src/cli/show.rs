@@ -104,11 +104,7 @@ fn print(key: &str, record: &Record, json: bool) -> anyhow::Result<()> {
             line += "}";
         }
         false => {
-            // A key may hold control characters; a terminal must not obey them.
-            line.extend(key.chars().flat_map(|c| match c.is_control() {
-                true => c.escape_default().collect::<Vec<_>>(),
-                false => vec![c],
-            }));
+            line += &output::printable(key);
             line += "\t";
             line += &record;
         }

@@ -17,7 +17,7 @@ pub use input::Source;
 use headwater_core::{FieldType, MAX_RECORD_BYTES, Record};
 use input::Input;
 use keys::{Admitted, Keys};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -73,6 +73,8 @@ pub struct ImportOptions {
     /// The types of fields for which `types` has none, whether the file has them or not: what the collection declares.
     /// In CSV every field without a type is a string; in JSON every other value has its own.
     pub declared: BTreeMap<String, FieldType>,
+    /// Further fields that a CSV file must have.
+    pub required: BTreeSet<String>,
     /// Whether to leave broken rows out instead of importing nothing.
     pub skip_bad: bool,
 }
@@ -360,7 +362,7 @@ impl<'a> Rows<'a> {
                     Key::Field(field) => Some(field),
                     Key::Hash => None,
                 };
-                for field in options.types.keys().chain(key) {
+                for field in options.types.keys().chain(&options.required).chain(key) {
                     rows.require(field)?;
                 }
                 Reader::Csv(rows)
