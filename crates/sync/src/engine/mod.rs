@@ -277,18 +277,16 @@ impl<R: Replica> Engine<R> {
             return false;
         };
         let equal = |id: &DocumentId| {
-            let mut ours = self
-                .replica
-                .document(id)
-                .map(|document| document.get_heads())
-                .unwrap_or_default();
+            let document = self.replica.document(id);
+            let has = |head| document.is_some_and(|document| has_change(document, head));
+            let mut ours = document.map(|it| it.get_heads()).unwrap_or_default();
             ours.sort_unstable();
             self.peers
                 .existing_share(connection, id)
                 .is_some_and(|share| {
                     let mut theirs = share.heads.clone();
                     theirs.sort_unstable();
-                    share.refused || (theirs == ours && !share.ahead)
+                    share.refused || (theirs == ours && share.lacked.iter().all(has))
                 })
         };
         let ours = self.replica.documents();
@@ -479,8 +477,10 @@ impl<R: Replica> Engine<R> {
             return;
         };
         let mut reached = known.clone();
-        share.ahead = known.len() < heads.len();
-        if share.ahead {
+        let have: BTreeSet<_> = known.iter().collect();
+        let lacked = heads.iter().filter(|head| !have.contains(head));
+        share.lacked = lacked.copied().collect();
+        if !share.lacked.is_empty() {
             // It still has what it had before, though its heads do not tell us so.
             reached.extend_from_slice(&share.heads);
             reached.sort_unstable();

@@ -27,8 +27,8 @@ pub(super) struct Connected {
 pub(super) struct Share {
     /// The heads that the peer is known to have, as far as it said so. We need not have all of them.
     pub(super) heads: Vec<ChangeHash>,
-    /// Whether it last named heads that we lacked then.
-    pub(super) ahead: bool,
+    /// Of the heads that it said last, those that we did not have then: there is more to come.
+    pub(super) lacked: Vec<ChangeHash>,
     /// Whether the peer has, or will have once it has read what was sent, everything that we hold durably. It is then sent
     /// what each batch brings and nothing else.
     pub(super) caught_up: bool,
