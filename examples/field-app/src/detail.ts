@@ -3,8 +3,11 @@ import { increment, remove } from "headwater";
 import type { Patch } from "headwater";
 import type { Airfield, Airfields } from "./airfield";
 import { CONDITIONS, place, title } from "./airfield";
+import type { Conflicts } from "./conflicts";
+import { capital, lost } from "./conflicts";
 import { ago, byId, make } from "./dom";
 import { Notes } from "./notes";
+import { Settle } from "./settle";
 
 type Plain = "iata" | "name" | "city" | "state" | "country" | "latitude" | "longitude";
 
@@ -26,14 +29,16 @@ export interface DetailActions {
 
 export class Detail {
   readonly #airfields: Airfields;
+  readonly #conflicts: Conflicts;
   readonly #actions: DetailActions;
   readonly #section = byId("detail");
   #key: string | undefined;
   /** Shows what is stored; set while an airfield is open. */
   #refresh = () => {};
 
-  constructor(airfields: Airfields, actions: DetailActions) {
+  constructor(airfields: Airfields, conflicts: Conflicts, actions: DetailActions) {
     this.#airfields = airfields;
+    this.#conflicts = conflicts;
     this.#actions = actions;
     this.#section.addEventListener("keydown", (event) => {
       if (event.key === "Escape") actions.close();
@@ -44,7 +49,7 @@ export class Detail {
     return this.#key;
   }
 
-  /** The record may have changed, here or elsewhere. */
+  /** The record, or what is to be settled in it, may have changed, here or elsewhere. */
   changed(key: string): void {
     if (key === this.#key) this.#refresh();
   }
@@ -68,43 +73,69 @@ export class Detail {
         (error: unknown) => this.#actions.failed(error),
       );
     };
-    const patch = (edits: Patch<Airfield>) => saved(this.#airfields.patch(key, edits));
     const back = make("button", { type: "button", className: "quiet back", textContent: "‹ Back" });
     back.addEventListener("click", () => this.#actions.close());
+    const settle = new Settle(this.#airfields, (writing) => {
+      saved(writing);
+      // The button that had the focus goes away.
+      heading.focus({ preventScroll: true });
+    });
+    const form = this.#form(key, saved);
+    this.#refresh = () => {
+      const airfield = this.#airfields.get(key);
+      const open = this.#conflicts.of(key);
+      // What was deleted while someone edited it can be brought back, and no more.
+      const named = airfield ?? lost(open);
+      if (!named) return this.#actions.close();
+      heading.textContent = title(named);
+      where.textContent = place(named);
+      settle.show(open);
+      form.element.hidden = !airfield;
+      if (airfield) form.show(airfield);
+    };
+    this.#section.replaceChildren(
+      make("div", { className: "head" }, back, make("div", {}, heading, where), status),
+      settle.element,
+      form.element,
+    );
+    this.#section.hidden = false;
+    this.#section.scrollTop = 0;
+    this.#refresh();
+    if (focus) form.element.querySelector<HTMLInputElement>(".grid input")?.select();
+    else heading.focus({ preventScroll: true });
+  }
+
+  #form(key: string, saved: (saving: Promise<unknown>) => void): Part {
+    const patch = (edits: Patch<Airfield>) => saved(this.#airfields.patch(key, edits));
+    const visits = this.#visits(patch);
+    const condition = this.#condition(patch);
+    const fields = FIELDS.map((field) => this.#field(field, patch));
+    const notes = new Notes(this.#airfields, key, saved);
     const erase = make("button", { type: "button", className: "quiet danger", textContent: "Delete airfield" });
     erase.addEventListener("click", () => {
       const airfield = this.#airfields.get(key);
       if (airfield) this.#actions.remove(key, airfield);
     });
-    const notes = new Notes(this.#airfields, key, saved);
-    const parts = [this.#visits(patch), this.#condition(patch), ...FIELDS.map((field) => this.#field(field, patch))];
-    const [visits, condition, ...fields] = parts as [Part, Part, ...Part[]];
-    this.#refresh = () => {
-      const airfield = this.#airfields.get(key);
-      if (!airfield) return this.#actions.close();
-      heading.textContent = title(airfield);
-      where.textContent = place(airfield);
-      for (const part of parts) part.show(airfield);
-      notes.refresh();
-    };
-    this.#section.replaceChildren(
-      make("div", { className: "head" }, back, make("div", {}, heading, where), status),
-      make(
+    return {
+      element: make(
         "div",
-        { className: "inspection" },
-        visits.element,
-        condition.element,
-        make("label", { className: "full" }, make("span", {}, "Notes"), notes.element),
+        {},
+        make(
+          "div",
+          { className: "inspection" },
+          visits.element,
+          condition.element,
+          make("label", { className: "full" }, make("span", {}, "Notes"), notes.element),
+        ),
+        make("h3", {}, "About the airfield"),
+        make("div", { className: "grid" }, ...fields.map((field) => field.element)),
+        erase,
       ),
-      make("h3", {}, "About the airfield"),
-      make("div", { className: "grid" }, ...fields.map((field) => field.element)),
-      erase,
-    );
-    this.#section.hidden = false;
-    this.#section.scrollTop = 0;
-    this.#refresh();
-    if (focus) fields[0]?.element.querySelector("input")?.select();
-    else heading.focus({ preventScroll: true });
+      show(airfield) {
+        for (const part of [visits, condition, ...fields]) part.show(airfield);
+        notes.refresh();
+      },
+    };
   }
 
   #visits(patch: (edits: Patch<Airfield>) => void): Part {
@@ -124,8 +155,7 @@ export class Detail {
   #condition(patch: (edits: Patch<Airfield>) => void): Part {
     const select = make("select", {}, make("option", { value: "", textContent: "Not known" }));
     for (const condition of CONDITIONS) {
-      const label = condition.charAt(0).toUpperCase() + condition.slice(1);
-      select.append(make("option", { value: condition, textContent: label }));
+      select.append(make("option", { value: condition, textContent: capital(condition) }));
     }
     select.addEventListener("change", () => {
       const condition = CONDITIONS.find((known) => known === select.value);

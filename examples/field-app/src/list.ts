@@ -1,16 +1,19 @@
 // A list of thousands of rows, of which only those in view are in the page.
+import type { Conflict } from "headwater";
 import type { Airfield } from "./airfield";
 import { CONDITIONS, place, title } from "./airfield";
+import { lost } from "./conflicts";
 import { ago, byId, make } from "./dom";
 
 const ROW = 68;
 const MARGIN = 6;
 
-type Filter = "all" | "todo" | "attention";
+type Filter = "all" | "todo" | "attention" | "settle";
 const FILTERS: [Filter, string][] = [
   ["all", "All"],
   ["todo", "Not inspected"],
   ["attention", "Needs attention"],
+  ["settle", "To settle"],
 ];
 
 interface Row {
@@ -18,10 +21,14 @@ interface Row {
   airfield: Airfield;
   /** What a search looks through. */
   haystack: string;
+  /** Deleted while someone edited it. */
+  deleted: boolean;
 }
 
 export class List {
   readonly #rows = new Map<string, Row>();
+  /** What is to be settled, also of airfields that are deleted. */
+  readonly #open = new Map<string, Conflict[]>();
   readonly #viewport = byId("list");
   readonly #items = this.#viewport.querySelector("ul") as HTMLUListElement;
   readonly #search = byId<HTMLInputElement>("search");
@@ -46,6 +53,7 @@ export class List {
         for (const other of byId("filters").children) other.setAttribute("aria-pressed", String(other === button));
         this.#restart();
       });
+      button.dataset["filter"] = filter;
       byId("filters").append(button);
     }
   }
@@ -53,26 +61,28 @@ export class List {
   /** Takes over all records. */
   load(records: Iterable<[string, Airfield]>): void {
     this.#rows.clear();
-    for (const [key, airfield] of records) this.#put(key, airfield);
+    for (const [key, airfield] of records) this.#rows.set(key, row(key, airfield));
     this.#loaded = true;
     this.#schedule();
   }
 
   /** A record is new, different or gone. */
   set(key: string, airfield: Airfield | undefined): void {
-    if (airfield) this.#put(key, airfield);
+    if (airfield) this.#rows.set(key, row(key, airfield));
     else this.#rows.delete(key);
+    this.#schedule();
+  }
+
+  /** Something is to be settled in a record, or nothing any more. */
+  contest(key: string, conflicts: Conflict[]): void {
+    if (conflicts.length > 0) this.#open.set(key, conflicts);
+    else this.#open.delete(key);
     this.#schedule();
   }
 
   select(key: string | undefined): void {
     this.#selected = key;
     this.#draw();
-  }
-
-  #put(key: string, airfield: Airfield): void {
-    const haystack = `${airfield.iata ?? ""} ${title(airfield)} ${place(airfield)}`.toLocaleLowerCase();
-    this.#rows.set(key, { key, airfield, haystack });
   }
 
   /** Many changes at once are one redraw. */
@@ -92,14 +102,32 @@ export class List {
 
   #arrange(): void {
     const words = this.#search.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
-    this.#shown = [...this.#rows.values()]
+    const rows = this.#filter === "settle" ? this.#contested() : [...this.#rows.values()];
+    this.#shown = rows
       .filter((row) => this.#passes(row.airfield) && words.every((word) => row.haystack.includes(word)))
       .sort((a, b) => title(a.airfield).localeCompare(title(b.airfield)) || (a.key < b.key ? -1 : 1));
     this.#items.style.height = `${this.#shown.length * ROW}px`;
     const [shown, all] = [this.#shown.length, this.#rows.size].map((n) => n.toLocaleString());
-    byId("count").textContent = shown === all ? `${all}` : `${shown} of ${all}`;
+    byId("count").textContent = shown === all || this.#filter === "settle" ? `${shown}` : `${shown} of ${all}`;
+    this.#offerToSettle();
     this.#draw();
     this.#explainNothing();
+  }
+
+  #contested(): Row[] {
+    return [...this.#open].flatMap(([key, conflicts]) => {
+      const deleted = lost(conflicts);
+      return this.#rows.get(key) ?? (deleted ? { ...row(key, deleted), deleted: true } : []);
+    });
+  }
+
+  /** The filter is there while there is something to settle, or while it is chosen. */
+  #offerToSettle(): void {
+    const chip = byId("filters").querySelector<HTMLElement>('[data-filter="settle"]');
+    if (!chip) return;
+    const open = this.#open.size;
+    chip.hidden = open === 0 && this.#filter !== "settle";
+    chip.textContent = open > 0 ? `To settle · ${open.toLocaleString()}` : "To settle";
   }
 
   #passes({ inspected_at, condition }: Airfield): boolean {
@@ -113,18 +141,17 @@ export class List {
     empty.hidden = !this.#loaded || this.#shown.length > 0;
     this.#viewport.hidden = !empty.hidden;
     if (empty.hidden) return;
-    empty.replaceChildren(
-      ...(this.#rows.size > 0
-        ? [make("h2", {}, "Nothing found"), make("p", {}, "No airfield fits the search and the filter.")]
-        : [
-            make("h2", {}, "No airfields yet"),
-            make(
-              "p",
-              {},
-              "Add the first one: it is stored on this device at once, and on a server as soon as one can be reached.",
-            ),
-          ]),
-    );
+    const [heading, text] = this.#nothing();
+    empty.replaceChildren(make("h2", {}, heading), make("p", {}, text));
+  }
+
+  #nothing(): [heading: string, text: string] {
+    if (this.#filter === "settle" && this.#open.size === 0) return ["All settled", "No two people's edits are at odds."];
+    if (this.#rows.size > 0) return ["Nothing found", "No airfield fits the search and the filter."];
+    return [
+      "No airfields yet",
+      "Add the first one: it is stored on this device at once, and on a server as soon as one can be reached.",
+    ];
   }
 
   #draw(): void {
@@ -137,7 +164,7 @@ export class List {
     if (focused !== undefined) this.#button(focused)?.focus({ preventScroll: true });
   }
 
-  #item({ key, airfield }: Row, index: number): HTMLLIElement {
+  #item({ key, airfield, deleted }: Row, index: number): HTMLLIElement {
     const { condition, inspected_at, visits } = airfield;
     const known = condition && CONDITIONS.includes(condition) ? condition : "unknown";
     const seen = inspected_at ? ago(inspected_at) : "";
@@ -148,14 +175,16 @@ export class List {
       make(
         "span",
         { className: "what" },
-        make("span", { className: "name", textContent: title(airfield) }),
+        make("span", { className: deleted ? "name deleted" : "name", textContent: title(airfield) }),
         make("span", { className: "place", textContent: place(airfield) }),
       ),
       make(
         "span",
         { className: "facts" },
         make("span", { className: `condition ${known}`, textContent: known === "unknown" ? "" : known }),
-        make("span", { className: "seen", textContent: seen || (visits ? `${visits} visits` : "") }),
+        this.#open.has(key)
+          ? make("span", { className: "contested", textContent: deleted ? "Deleted" : "To settle" })
+          : make("span", { className: "seen", textContent: seen || (visits ? `${visits} visits` : "") }),
       ),
     );
     button.dataset["key"] = key;
@@ -185,4 +214,9 @@ export class List {
   #button(key: string): HTMLElement | undefined {
     return [...this.#items.querySelectorAll<HTMLElement>(".row")].find((row) => row.dataset["key"] === key);
   }
+}
+
+function row(key: string, airfield: Airfield): Row {
+  const haystack = `${airfield.iata ?? ""} ${title(airfield)} ${place(airfield)}`.toLocaleLowerCase();
+  return { key, airfield, haystack, deleted: false };
 }

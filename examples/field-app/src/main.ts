@@ -2,6 +2,7 @@ import * as api from "headwater";
 import type { Database, Peer } from "headwater";
 import type { Airfield, Airfields } from "./airfield";
 import { title, whole } from "./airfield";
+import { Conflicts } from "./conflicts";
 import { Detail } from "./detail";
 import { byId } from "./dom";
 import { List } from "./list";
@@ -37,12 +38,18 @@ function show(store: Store): void {
     if (key !== undefined) byId("list").focus({ preventScroll: true });
   };
   const open = (key: string, focus = false) => {
+    // Whoever opens an airfield is about to edit it: from then on the policies are to hold.
+    store.declare().catch(failure);
     document.body.classList.add("inspecting");
     list.select(key);
     detail.open(key, focus);
   };
   const list = new List(open);
-  const detail = new Detail(airfields, {
+  const conflicts: Conflicts = new Conflicts(airfields, (key) => {
+    list.contest(key, conflicts.of(key));
+    detail.changed(key);
+  });
+  const detail = new Detail(airfields, conflicts, {
     close,
     failed: failure,
     remove(key, airfield) {
@@ -60,6 +67,7 @@ function show(store: Store): void {
     { onMissed: load },
   );
   load();
+  conflicts.load();
   const add = async () => {
     const key = crypto.randomUUID();
     await store.declare();

@@ -55,6 +55,9 @@ export function showSync(store: Store, failed: (error: unknown) => void): void {
       failed(error);
     }
   });
+  const person = byId<HTMLInputElement>("user");
+  person.value = store.user ?? "";
+  person.addEventListener("change", () => store.introduce(person.value.trim()));
   const share = byId("share");
   share.addEventListener("click", async () => {
     await navigator.clipboard.writeText(shareLink(store)).then(
