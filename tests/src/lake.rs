@@ -8,7 +8,7 @@ use std::path::Path;
 
 const VIEW: &str = ".view.drill";
 
-/// The rows of each published table, by `_key`.
+/// The rows of each published table, by `_key`; those of conflicts by `_key`, field and claim, with blanks between.
 pub type Tables = BTreeMap<String, BTreeMap<String, Json>>;
 
 /// Reads all tables.
@@ -45,7 +45,11 @@ fn rows(root: &Path, view: &str) -> anyhow::Result<BTreeMap<String, Json>> {
             let row: Json = serde_json::from_str(line).with_context(|| line.to_owned())?;
             // The row without a key tells Drill the types, and the view leaves it out.
             if let Some(key) = row["_key"].as_str() {
-                let again = rows.insert(key.to_owned(), row.clone());
+                let key = match row["lost_claim"].as_str() {
+                    Some(claim) => format!("{key} {} {claim}", row["field"].as_str().unwrap_or("")),
+                    None => key.to_owned(),
+                };
+                let again = rows.insert(key.clone(), row.clone());
                 ensure!(again.is_none(), "two rows have the key {key:?}");
             }
         }

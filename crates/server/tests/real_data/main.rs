@@ -54,6 +54,7 @@ fn what_is_imported_is_read_back_from_a_real_drillbit() {
     answers_are_tables_or_json(folder, url);
     errors_say_what_to_do(folder, url, &server);
     a_lake_can_have_further_names(folder, url);
+    what_lost_is_read_and_gone_once_it_is_settled(folder, url, &server, &database);
 
     let status = drill.end("TERM", started.pid);
     assert_eq!(status.code(), Some(0));
@@ -268,6 +269,65 @@ fn a_lake_can_have_further_names(folder: &Path, url: &str) {
     }
     let sql = "SELECT count(*) n FROM `further`.airports";
     assert_eq!(query(folder, url, sql).rows[0]["n"].get(), "3376");
+}
+
+fn what_lost_is_read_and_gone_once_it_is_settled(
+    folder: &Path,
+    url: &str,
+    server: &Server,
+    database: &str,
+) {
+    let empty = query(folder, url, "SELECT * FROM headwater.airports_conflicts");
+    let kinds: Vec<_> = empty
+        .columns
+        .iter()
+        .map(|column| column.kind.as_str())
+        .collect();
+    assert!(empty.rows.is_empty());
+    assert_eq!(kinds.len(), 18);
+    for kind in ["TIMESTAMP", "BIT"] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
+
+    let sync = |data: &str| ok(folder, &format!("sync {} --data {data}", server.url));
+    let there = format!(
+        "sync {} --data other --database {database} --name it",
+        server.url
+    );
+    ok(folder, &there);
+    for (data, city) in [("mine", "Ann's"), ("other", "Bob's")] {
+        let row = json!({"iata": "JFK", "city": city});
+        fs::write(folder.join("edit.ndjson"), row.to_string()).expect("written");
+        let edit = "import edit.ndjson --database it --collection airports --key iata";
+        ok(folder, &format!("{edit} --data {data}"));
+    }
+    ["mine", "other", "mine"]
+        .iter()
+        .for_each(|data| drop(sync(data)));
+    let listed = ok_json(
+        folder,
+        "conflicts list --collection airports --data mine --json",
+    );
+    let (winner, loser) = (&listed["winner"], &listed["losers"][0]);
+    let sql = "SELECT c.lost, c.shown, c.lost_claim, c.winner_claim, c.resolved, a.city,                c.lost_at > TIMESTAMP '2024-01-01 00:00:00' AS recent                FROM headwater.airports_conflicts c JOIN headwater.airports a                ON c.`_key` = a.`_key` AND c.`_database` = a.`_database` WHERE c.field = 'city'";
+    let rows = until("the conflict is there", || {
+        let printed = ok_json(folder, &format!("query \"{sql}\" --url {url} --json"));
+        let rows = printed["rows"].as_array().expect("rows").clone();
+        (!rows.is_empty()).then_some(rows)
+    });
+    let expected = json!({
+        "lost": loser["value"].to_string(), "shown": listed["shown"].to_string(),
+        "lost_claim": loser["id"], "winner_claim": winner["id"], "resolved": true,
+        "city": listed["shown"], "recent": true,
+    });
+    assert_eq!(rows, [expected]);
+
+    ok(folder, "conflicts settle JFK --accept --data mine");
+    sync("mine");
+    until("the conflict is gone", || {
+        let left = query(folder, url, "SELECT * FROM headwater.airports_conflicts");
+        left.rows.is_empty().then_some(())
+    });
 }
 
 /// Whoever starts a Drillbit may be killed too; then nobody is left to stop it.
