@@ -116,6 +116,25 @@ impl Collection {
         written(self.0.settle(&key, &field, how).await)
     }
 
+    /// Takes back the changes of a write: an array of pairs of a document and a change.
+    pub async fn undo(&self, changes: Array) -> Result<JsValue, JsValue> {
+        let pair = |pair: JsValue| {
+            let pair: Array = pair.dyn_into().ok()?;
+            let document = pair.get(0).as_string()?.parse().ok()?;
+            Some((document, pair.get(1).as_string()?.parse().ok()?))
+        };
+        let changes: Option<Vec<_>> = changes.iter().map(pair).collect();
+        let changes = changes.ok_or_else(|| {
+            let message = "undo takes what a write resolved with";
+            thrown("bad-argument", message)
+        })?;
+        let undone = Written {
+            changes,
+            ..Written::default()
+        };
+        written(self.0.undo(&undone).await)
+    }
+
     /// Calls `listener` with what is open in a record whenever that changes, and `missed` as `subscribe` does.
     #[wasm_bindgen(js_name = subscribeConflicts)]
     pub fn subscribe_conflicts(&self, listener: Function, missed: Function) -> Subscription {
@@ -157,10 +176,14 @@ fn scan(
 fn written(result: Result<Written, headwater::Error>) -> Result<JsValue, JsValue> {
     let written = result.map_err(of_engine)?;
     let count = |records: usize| JsValue::from(records as f64);
+    let changes = written.changes.iter().map(|(document, change)| {
+        Array::of2(&document.to_string().into(), &change.to_string().into())
+    });
     Ok(read::object([
         ("inserted", count(written.inserted)),
         ("updated", count(written.updated)),
         ("unchanged", count(written.unchanged)),
         ("deleted", count(written.deleted)),
+        ("changes", changes.collect::<Array>().into()),
     ]))
 }

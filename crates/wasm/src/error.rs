@@ -50,6 +50,7 @@ fn code_of_write(refused: &WriteError) -> &'static str {
         WriteError::OutOfRange { .. } => "out-of-range",
         WriteError::CounterOverflow { .. } => "counter-overflow",
         WriteError::NothingToSettle { .. } => "nothing-to-settle",
+        WriteError::NothingToUndo { .. } => "nothing-to-undo",
         WriteError::NotARecord { .. } => "bad-value",
         WriteError::TooDeep { .. } => "too-deep",
         WriteError::TooLarge { .. } | WriteError::TooManyOperations { .. } => "too-large",

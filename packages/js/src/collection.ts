@@ -9,6 +9,8 @@ export interface Written {
   /** Records that were already as they should be. */
   unchanged: number;
   deleted: number;
+  /** The changes that did it, as pairs of a document and a change, for `undo`. */
+  changes: [string, string][];
 }
 
 /** Which records a scan gives. */
@@ -118,6 +120,15 @@ export class Collection<T extends object = Fields> {
   settle(conflict: Conflict | ConflictPlace, how: Settlement): Promise<Written> {
     const { key, field = [] } = conflict;
     return this.#inner.settle(key, typeof field === "string" ? [field] : [...field], how);
+  }
+
+  /**
+   * Takes back what a write of this collection did, and nothing that anyone did since: `undo(await put(…))`. Resolves once
+   * that is stored, with what can be undone in turn; rejects with the code `nothing-to-undo` if the write is not of this
+   * collection.
+   */
+  undo(written: Pick<Written, "changes">): Promise<Written> {
+    return this.#inner.undo(written.changes);
   }
 
   /**

@@ -24,6 +24,7 @@ export type ErrorCode =
   | "wrong-kind"
   /** What is to be settled is not open, or not any more. */
   | "nothing-to-settle"
+  | "nothing-to-undo"
   /** A splice goes beyond the end. */
   | "out-of-range"
   /** A counter would leave 64 bits. */

@@ -188,7 +188,9 @@ test("each kind of edit in a patch, and no other field is touched", async () => 
     await c.patch("k", { count: hw.increment(-1), body: hw.splice(0, 5, "Goodbye") });
     return { written, first, second: c.get("k") };
   });
-  assert.deepEqual(got.written, { inserted: 0, updated: 1, unchanged: 0, deleted: 0 });
+  const { changes, ...counts } = got.written;
+  assert.deepEqual(counts, { inserted: 0, updated: 1, unchanged: 0, deleted: 0 });
+  assert.equal(changes.length, 1);
   assert.deepEqual(got.first, {
     kept: 1,
     set: "new",
@@ -212,10 +214,31 @@ test("an undefined field is absent in a put and refused in a patch", async () =>
   assert.match(got.patch.message, /patch\.a is undefined.*remove/);
 });
 
+test("a write is undone, and an undo too", async () => {
+  const got = await page.evaluate(async () => {
+    const c = db.collection("undo");
+    await c.put("k", { title: "start", n: hw.counter(1), notes: hw.text("one three") });
+    const edits = { title: "edited", n: hw.increment(5), notes: hw.splice(4, 0, "two ") };
+    const written = await c.patch("k", edits);
+    await c.patch("k", { n: hw.increment(10), notes: hw.splice(0, 0, "later: ") });
+    const undone = await c.undo(written);
+    const back = c.get("k");
+    await c.undo(undone);
+    const elsewhere = await failure(() => db.collection("other").undo(written));
+    const wrong = await failure(() => c.undo({ changes: [["x", "y"]] }));
+    return { back, again: c.get("k"), codes: [elsewhere.code, wrong.code] };
+  });
+  assert.deepEqual(got, {
+    back: { title: "start", n: 11, notes: "later: one three" },
+    again: { title: "edited", n: 16, notes: "later: one two three" },
+    codes: ["nothing-to-undo", "bad-argument"],
+  });
+});
+
 test("scan gives pages in the order of keys", async () => {
   const got = await page.evaluate(async () => {
     const c = db.collection("scan");
-    const written = await c.putMany(["b", "a2", "ä", "a1", "Z"].map((key) => [key, { key }]));
+    const { changes, ...written } = await c.putMany(["b", "a2", "ä", "a1", "Z"].map((key) => [key, { key }]));
     const keys = (options) => c.scan(options).map(([key, record]) => (record.key === key ? key : `${key}?`));
     return {
       written,
