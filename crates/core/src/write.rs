@@ -426,7 +426,10 @@ impl Action<'_> {
             }
             Self::Settle(path, how) => {
                 plan.settle(contested, path, how)?;
-                return Ok(false);
+                // What met a delete clears the markers by itself, or renews them.
+                if path.is_empty() {
+                    return Ok(false);
+                }
             }
         }
         if found.marked {
