@@ -29,7 +29,9 @@ pub fn find_all(project: &Project) -> Result<()> {
         copy.apply(project, patch, &["--reverse"])?;
         let seconds = begun.elapsed().as_secs();
         match found.with_context(|| format!("with {name} planted"))? {
-            Some(after) => println!("{name:<32} found after {after:>5} programs ({seconds} s)"),
+            Some((after, how)) => {
+                println!("{name:<32} found after {after:>5} programs ({seconds} s): {how}");
+            }
             None => {
                 println!("{name:<32} NOT FOUND in {PROGRAMS} programs ({seconds} s)");
                 missed.push(name);
@@ -111,8 +113,8 @@ impl Copy {
         Ok(())
     }
 
-    /// After how many programs the simulation failed; `None` if it did not. Any other end than that is an error.
-    fn find(&self, project: &Project) -> Result<Option<u32>> {
+    /// After how many programs the simulation failed, and how; `None` if it did not. Any other end than that is an error.
+    fn find(&self, project: &Project) -> Result<Option<(u32, String)>> {
         project::run(self.test(project).args(["--no-run", "--quiet"]))?;
         let mut test = self.test(project);
         let played = test
@@ -129,8 +131,12 @@ impl Copy {
             .lines()
             .filter_map(|line| line.strip_prefix("after ")?.split_once(" programs"))
             .find_map(|(number, _)| number.parse().ok());
+        let how = text.lines().find(|line| line.starts_with("seed "));
         match after {
-            Some(after) => Ok(Some(after)),
+            Some(after) => Ok(Some((
+                after,
+                how.unwrap_or_default().chars().take(160).collect(),
+            ))),
             None => bail!("the simulation ended otherwise than by finding something:\n{text}"),
         }
     }

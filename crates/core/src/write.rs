@@ -510,7 +510,10 @@ impl Action<'_> {
             }
             Self::Settle(path, how) => {
                 plan.settle(contested, path, how)?;
-                return Ok(false);
+                // What met a delete clears the markers by itself, or renews them.
+                if path.is_empty() {
+                    return Ok(false);
+                }
             }
             // It needs the documents as they were.
             Self::Undo(_) => return Ok(false),

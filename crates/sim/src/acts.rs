@@ -35,10 +35,6 @@ pub struct Acts {
     pub fresh: bool,
     /// Whether the nested map is removed.
     pub torn: bool,
-    /// Whether this is about the field alone, so that a delete marker stays.
-    pub settles_field: bool,
-    /// Whether it is about what met a delete.
-    pub settles_record: bool,
 }
 
 /// Whether the values of this field are written as a whole.
@@ -149,8 +145,6 @@ impl Acts {
     }
 
     fn settle(&mut self, before: Option<&Record>, path: &[String], how: &Settlement) {
-        self.settles_field = !path.is_empty();
-        self.settles_record = path.is_empty();
         let whole = match path {
             [] => {
                 if let Settlement::Write(Value::Map(record)) = how {

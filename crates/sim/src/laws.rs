@@ -5,17 +5,46 @@ use crate::peer::{Chunk, ID};
 use crate::rng::Rng;
 use crate::ruled::resolvers;
 use automerge::ActorId;
-use headwater_core::{Conflict, Database, DocumentId, Scan};
-use std::collections::BTreeSet;
+use headwater_core::{Conflict, Database, DocumentId, Record, Scan, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All documents of a peer, as another one gets them.
 pub type Saved = Vec<(DocumentId, Vec<u8>)>;
 
-/// What a database shows of all collections, and what lost in them.
-pub fn shown(db: &Database) -> (String, Vec<Conflict>) {
-    let collections = db.collections().keys();
-    let open = collections.flat_map(|name| db.conflicts(name, &Scan::default()));
-    (db.to_json(), open.collect())
+/// What a database shows, and what lost in it, by collection and key.
+#[derive(Debug, Default, PartialEq)]
+pub struct Shown {
+    /// The records.
+    pub records: BTreeMap<String, BTreeMap<String, Record>>,
+    /// Their canonical JSON.
+    json: Vec<String>,
+    /// What lost.
+    pub open: BTreeMap<String, BTreeMap<String, Vec<Conflict>>>,
+}
+
+impl Shown {
+    /// Of all collections.
+    pub fn of(db: &Database) -> Self {
+        let mut shown = Self::default();
+        for name in db.collections().keys() {
+            let records: BTreeMap<_, _> = db.scan(name, &Scan::default()).into_iter().collect();
+            shown
+                .json
+                .extend(records.values().map(json::record_to_json));
+            shown.records.insert(name.clone(), records);
+            shown.open.insert(name.clone(), ledger(db, name));
+        }
+        shown
+    }
+}
+
+/// What lost in a collection, by key.
+pub fn ledger(db: &Database, collection: &str) -> BTreeMap<String, Vec<Conflict>> {
+    let mut open: BTreeMap<String, Vec<Conflict>> = BTreeMap::new();
+    for conflict in db.conflicts(collection, &Scan::default()) {
+        open.entry(conflict.key.clone()).or_default().push(conflict);
+    }
+    open
 }
 
 /// All documents of `db`.
@@ -86,7 +115,7 @@ pub fn regrouped(rng: &mut Rng, parts: &[Saved; 3]) -> Result<(), String> {
             "merged in another order, {documents:?} have other heads"
         ));
     }
-    let (left, right) = (shown(&left), shown(&right));
+    let (left, right) = (Shown::of(&left), Shown::of(&right));
     match left == right {
         true => Ok(()),
         false => Err(format!(

@@ -144,7 +144,8 @@ impl History {
         match kind {
             Kind::Delete => self.deleted(wrote),
             _ => {
-                self.mark(&acts, wrote);
+                // Whoever edits a record that they see clears the delete markers that they know of.
+                self.marks.supersede(&wrote.made, wrote.seen, |_| false);
                 self.act(&acts, wrote, &mut step);
                 if kind != Kind::Revive {
                     let anew = kind == Kind::Recreate;
@@ -170,13 +171,6 @@ impl History {
             if step.made.known(wrote.seen) == Fate::Yes {
                 step.deleters.push(wrote.made.clone());
             }
-        }
-    }
-
-    /// Whoever edits a record that they see clears the delete markers that they know of.
-    fn mark(&mut self, acts: &Acts, wrote: &Wrote<'_>) {
-        if !acts.settles_field {
-            self.marks.supersede(&wrote.made, wrote.seen, |_| false);
         }
     }
 

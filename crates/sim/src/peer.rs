@@ -1,5 +1,6 @@
 //! One simulated peer: a database, what it has stored of it, and what its subscriber was told.
 
+use crate::laws::{Shown, ledger};
 use crate::rng::Rng;
 use crate::ruled::resolvers;
 use automerge::{ActorId, ChangeHash};
@@ -34,15 +35,6 @@ struct Told {
     policies: Policies,
     records: BTreeMap<String, Record>,
     open: BTreeMap<String, Vec<Conflict>>,
-}
-
-/// What lost in a collection, by key.
-fn ledger(db: &Database, collection: &str) -> BTreeMap<String, Vec<Conflict>> {
-    let mut open: BTreeMap<String, Vec<Conflict>> = BTreeMap::new();
-    for conflict in db.conflicts(collection, &Scan::default()) {
-        open.entry(conflict.key.clone()).or_default().push(conflict);
-    }
-    open
 }
 
 /// A peer.
@@ -186,27 +178,22 @@ impl Peer {
         Ok(())
     }
 
-    /// What the events told must be what a scan gives.
-    pub fn check_told(&self) -> Result<(), String> {
-        for collection in self.db.collections().keys() {
-            let scan: BTreeMap<_, _> = self
-                .db
-                .scan(collection, &Scan::default())
-                .into_iter()
-                .collect();
-            let empty = Told::default();
-            let told = self.told.get(collection).unwrap_or(&empty);
-            if told.records != scan {
+    /// What the events told must be what is shown when it is read anew.
+    pub fn check_told(&self, shown: &Shown) -> Result<(), String> {
+        let nothing = Told::default();
+        for (collection, records) in &shown.records {
+            let told = self.told.get(collection).unwrap_or(&nothing);
+            if told.records != *records {
                 return Err(format!(
-                    "events told {:?}\n but {collection} holds {scan:?}",
+                    "events told {:?}\n but {collection} holds {records:?}",
                     told.records
                 ));
             }
-            let open = ledger(&self.db, collection);
-            if told.open != open {
+            if Some(&told.open) != shown.open.get(collection) {
                 return Err(format!(
-                    "events told the conflicts {:#?}\n but {collection} has {open:#?}",
-                    told.open
+                    "events told the conflicts {:#?}\n but {collection} has {:#?}",
+                    told.open,
+                    shown.open.get(collection)
                 ));
             }
         }

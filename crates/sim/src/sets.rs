@@ -31,6 +31,9 @@ impl Set {
                 new.iter().filter(|item| !old.contains(item)).collect(),
                 old.iter().filter(|item| !new.contains(item)).collect(),
             ),
+            Act::Anew(Value::List(new)) | Act::Reset(Value::List(new)) => {
+                (new.iter().collect(), old.iter().collect())
+            }
             Act::Add(items) => (items.iter().collect(), items.iter().collect()),
             Act::Discard(items) => (Vec::new(), items.iter().collect()),
             _ => (Vec::new(), Vec::new()),

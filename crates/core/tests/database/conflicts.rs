@@ -440,3 +440,23 @@ fn the_path_of_a_field_is_a_text_that_no_other_has() {
     assert_eq!(path(&[""]), r#""""#);
     assert_eq!(path(&["a\"b", "c\nd"]), r#""a\"b"."c\nd""#);
 }
+
+/// A record stands against a delete by one edit alone, which loses to a value that the deleter had seen.
+#[test]
+fn settling_a_field_of_a_record_that_met_a_delete_does_not_delete_it() {
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    a.put("k", &[("title", "start".into())]);
+    exchange(&mut a, &mut b);
+    b.set("k", "title", "b's");
+    a.set("k", "title", "a's");
+    a.delete("k");
+    exchange(&mut a, &mut b);
+    let open = a.open();
+    let values = open.iter().find(|one| !one.field.is_empty()).unwrap();
+    let mut claims = values.losers.iter().chain(&values.winner);
+    let seen = claims.find(|claim| claim.value == Some("a's".into()));
+    let keep = Settlement::Keep(seen.unwrap().id.clone());
+    a.settle("k", &["title"], keep).unwrap();
+    exchange(&mut a, &mut b);
+    assert_eq!((b.value("k", "title"), b.open()), ("a's".into(), vec![]));
+}
