@@ -2,7 +2,7 @@
 //!
 //! A policy is a pure function of the candidates in the order in which later ones win: of op ids, which every peer has
 //! alike. No clock decides anything. Nothing that a policy passes over is lost: it stays in the document until someone
-//! who has seen it writes the field, and [`conflict`](crate::conflict) lists it.
+//! who has seen it writes the field, and [`Conflict`](crate::Conflict)s list it.
 
 use crate::json;
 use crate::value::{MAX_DEPTH, Record, Value};
