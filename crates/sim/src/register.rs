@@ -93,7 +93,8 @@ impl Put {
 
     /// Takes note that a write superseded it, whose writer had `seen` these changes.
     pub fn superseded(&mut self, made: &Rc<Made>, seen: &HashSet<ChangeHash>) {
-        let fate = self.made.known(seen);
+        // What did not stand any more for its writer, it left alone: also in documents that others have not all of.
+        let fate = self.stands(seen);
         if fate != Fate::No && !Rc::ptr_eq(&self.made, made) {
             self.over.push((fate, made.clone()));
         }
