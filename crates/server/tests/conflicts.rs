@@ -330,8 +330,6 @@ fn errors_say_what_to_do_and_settle_nothing() {
     fails(two.path(), 2, "conflicts list");
     assert_eq!(two.open("a", ""), open);
 
-    let declare = [json!({"k": "k0", "n": -1})];
-    two.import("a", declare, "--type title=string");
     let error = fails(
         two.path(),
         1,
