@@ -426,12 +426,12 @@ impl History {
         {
             return Ok(());
         }
-        let wrote = |put: &&&Put, by: &Attribution| {
+        let wrote = |put: &&Put, by: &Attribution| {
             put.value == *shown && put.made.hashes.contains(&by.hash)
         };
         let made_of_several = !standing.all.iter().any(|put| put.value == *shown);
         match sees.writers.get(path) {
-            Some(by) if standing.all.iter().any(|put| wrote(&put, by)) => Ok(()),
+            Some(by) if standing.all.iter().any(|put| wrote(put, by)) => Ok(()),
             Some(_) if made_of_several => Ok(()),
             by => Err(format!("was not written by {by:?}")),
         }
