@@ -158,9 +158,15 @@ export class List {
     const first = Math.max(0, Math.floor(this.#viewport.scrollTop / ROW) - MARGIN);
     const last = Math.ceil((this.#viewport.scrollTop + this.#viewport.clientHeight) / ROW) + MARGIN;
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset["key"] : undefined;
-    this.#items.replaceChildren(
-      ...this.#shown.slice(first, last).map((row, index) => this.#item(row, first + index)),
-    );
+    const drawn = [...this.#items.children];
+    const items = this.#shown.slice(first, last).map((row, index) => this.#item(row, first + index));
+    // What looks the same stays: a click that has begun on it is not lost.
+    items.forEach((item, index) => {
+      const old = drawn[index];
+      if (!old) this.#items.append(item);
+      else if (!old.isEqualNode(item)) old.replaceWith(item);
+    });
+    for (const old of drawn.slice(items.length)) old.remove();
     if (focused !== undefined) this.#button(focused)?.focus({ preventScroll: true });
   }
 

@@ -44,6 +44,7 @@ test("an airfield is added and inspected on a phone without a network, and synce
 
     await site.close();
     await page.reload();
+    await page.evaluate(() => window.headwater.ready);
     await page.click("#new");
     await page.fill('label:has-text("Name") input', "Gravel strip");
     await page.click("text=Log a visit");
