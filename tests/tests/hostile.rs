@@ -80,8 +80,9 @@ impl Scene {
         let root = self.folder.path().join("lake");
         eventually("the lake has every edit and no more", LIMIT, || {
             let tables = lake::read(&root).ok()?;
-            let rows = tables.get("notes")?;
-            (tables.len() == 1 && rows.keys().eq(&expected)).then_some(())
+            let (rows, lost) = (tables.get("notes")?, tables.get("notes_conflicts")?);
+            let clean = tables.len() == 2 && rows.keys().eq(&expected) && lost.is_empty();
+            clean.then_some(())
         })
         .await?;
         self.server.kill()?;
