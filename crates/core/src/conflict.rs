@@ -133,15 +133,9 @@ impl Database {
     /// Declarations of a collection that lost to others: the path is that in the catalog's record, such as `fields`, the
     /// field's name, `policy`. They are settled by declaring again.
     pub fn declaration_conflicts(&self, collection: &str) -> Vec<Conflict> {
-        let views = [crate::read::View::now(&self.root.doc)];
+        let views = [View::now(&self.root.doc)];
         let found = crate::database::find(Reader::plain(&views), collection, DeleteRule::default());
-        let mut ledger = Ledger {
-            collection,
-            key: collection,
-            counts: &[0],
-            path: Vec::new(),
-            conflicts: Vec::new(),
-        };
+        let mut ledger = Ledger::new(collection, collection, &[0]);
         ledger.walk(Reader::plain(&views), &found.sources, 0);
         ledger.conflicts
     }
@@ -192,13 +186,7 @@ impl Database {
         if !found.contested {
             return Vec::new();
         }
-        let mut ledger = Ledger {
-            collection,
-            key,
-            counts,
-            path: Vec::new(),
-            conflicts: Vec::new(),
-        };
+        let mut ledger = Ledger::new(collection, key, counts);
         let reader = self.reader(collection, views);
         if found.marked {
             ledger.deletes(reader, found, self.delete_rule(collection));
@@ -227,7 +215,17 @@ struct Ledger<'l> {
     conflicts: Vec<Conflict>,
 }
 
-impl Ledger<'_> {
+impl<'l> Ledger<'l> {
+    fn new(collection: &'l str, key: &'l str, counts: &'l [u32]) -> Self {
+        Self {
+            collection,
+            key,
+            counts,
+            path: Vec::new(),
+            conflicts: Vec::new(),
+        }
+    }
+
     fn walk(&mut self, reader: Reader<'_>, sources: &[Source], depth: usize) {
         for (stored, candidates) in fields(reader.views, sources) {
             if let Some(name) = names::shown(&stored) {
@@ -252,8 +250,10 @@ impl Ledger<'_> {
         if candidates.len() < 2 || candidates.iter().all(merged) {
             return;
         }
+        if policy.is_some_and(|(policy, _)| *policy == Policy::KeepAll) {
+            return;
+        }
         let values = reader.each(candidates, depth);
-        let shown = reader.field(name, candidates, depth, &mut false);
         let last_writer = Policy::LastWriter;
         let (policy, resolved) = match policy {
             Some((policy, resolvers)) => (policy, resolve(policy, resolvers, values.clone())),
@@ -263,9 +263,11 @@ impl Ledger<'_> {
             ),
         };
         let Some(resolved) = resolved else { return };
-        if *policy == Policy::KeepAll {
-            return;
-        }
+        // What a policy chose is what is shown; it is not asked again, since it may be an application's function.
+        let shown = match register {
+            true => Some(resolved.value),
+            false => reader.field(name, candidates, depth, &mut false),
+        };
         let index = resolved.index.filter(|index| !merged(&candidates[*index]));
         let mut losers = Vec::new();
         for (i, (candidate, value)) in candidates.iter().zip(&values).enumerate() {
