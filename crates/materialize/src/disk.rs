@@ -3,6 +3,10 @@
 use crate::error::LakeError;
 use std::fs::{self, File};
 use std::io::{self, Write};
+#[cfg(unix)]
+use std::os::unix::fs::symlink;
+#[cfg(windows)]
+use std::os::windows::fs::symlink_dir as symlink;
 use std::path::Path;
 
 type Result<T> = std::result::Result<T, LakeError>;
@@ -22,11 +26,23 @@ impl Disk {
 
     /// Writes a new file and waits until it is on the disk. What stood there is replaced, but not atomically.
     pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.write_all(path, &[bytes])
+    }
+
+    /// The same of several pieces, one after the other.
+    pub(crate) fn write_all(&self, path: &Path, pieces: &[&[u8]]) -> Result<()> {
         self.run("write", path, || {
             let mut file = File::create(path)?;
-            file.write_all(bytes)?;
+            for piece in pieces {
+                file.write_all(piece)?;
+            }
             file.sync_all()
         })
+    }
+
+    /// Makes `path` a symbolic link to `target`, a name relative to the folder of `path`.
+    pub(crate) fn symlink(&self, target: &str, path: &Path) -> Result<()> {
+        self.run("link", path, || symlink(target, path))
     }
 
     /// Makes `to` another name of the file `from`, or a copy where the file system has no hard links.
@@ -67,6 +83,15 @@ impl Disk {
         }
     }
 
+    /// The size of a file in bytes, if there is one.
+    pub(crate) fn size(&self, path: &Path) -> Result<Option<u64>> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LakeError::io("read", path, error)),
+        }
+    }
+
     /// The names in a folder that are UTF-8, as all of ours are; none if there is no such folder.
     pub(crate) fn list(&self, path: &Path) -> Result<Vec<String>> {
         let failed = |error| LakeError::io("list", path, error);
@@ -79,6 +104,12 @@ impl Disk {
             names.extend(entry.map_err(failed)?.file_name().into_string());
         }
         Ok(names)
+    }
+
+    /// Stops here, if a test says so.
+    #[cfg(test)]
+    pub(crate) fn burn(&self, path: &Path) -> Result<()> {
+        self.run("use", path, || Ok(()))
     }
 
     fn run(

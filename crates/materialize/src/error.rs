@@ -44,15 +44,31 @@ pub enum LakeError {
         /// From the operating system.
         source: io::Error,
     },
-    /// A recorded schema that cannot be read.
+    /// What the lake remembers cannot be read.
     #[error(
-        "the recorded schema {path} is damaged ({reason}); put it back from a backup, or delete the folder that holds it to infer the types anew"
+        "{path} is damaged ({reason}); put the lake's folder back from a backup, or delete it: the tables are made anew, and their change feeds begin anew"
     )]
-    Damaged {
+    DamagedState {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A file of rows is damaged or gone.
+    #[error("{path} is damaged ({reason}); `headwater lake repair` makes it anew")]
+    DamagedPart {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A place in a change feed that it no longer has, or never had.
+    #[error(
+        "the cursor {cursor} has expired: events after it are no longer kept, or the lake was begun anew; read the table as a snapshot and go on from that snapshot's cursor"
+    )]
+    ExpiredCursor {
+        /// The cursor.
+        cursor: crate::Cursor,
     },
     /// A lake that a later version of Headwater wrote.
     #[error(

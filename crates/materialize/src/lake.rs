@@ -1,25 +1,33 @@
 //! The folder of tables.
 
+use crate::changes::{ChangeEvent, Cursor, event_of};
+use crate::collection::{Collection, Pending, Step};
 use crate::conflicts;
 use crate::disk::Disk;
 use crate::error::LakeError;
-use crate::names::{Place as Naming, Taken, of_conflicts};
-use crate::parts::RowKey;
-use crate::schema::{Column, Schema};
-use crate::table::{Kind, Place, Table};
+use crate::names::{Place as Naming, Taken};
+use crate::rows::RowKey;
+use crate::schema::{Column, Schema, SchemaError};
+use crate::shown::Place;
+use crate::state::{Commit, Heads, Recorded, State};
+use crate::table::{Kind, Staged, Table};
+use crate::tree::Tree;
 use crate::types::DeclaredType;
 use headwater_core::json::{record_to_json, value_to_json};
-use headwater_core::{Conflict, DatabaseId, Record, Value};
-use std::collections::BTreeMap;
+use headwater_core::{Attribution, Conflict, DatabaseId, Record, Value};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 type Result<T> = std::result::Result<T, LakeError>;
 
 /// Drill's listings leave out names that begin with a dot.
-const HIDDEN: &str = ".headwater";
+pub(crate) const HIDDEN: &str = ".headwater";
 const LOCK: &str = "lock";
+const STATE: &str = "state.redb";
 
 /// How deep lists and maps may nest in one field; a deeper one is JSON text. A little below what records may have, since in
 /// memory a record is JSON itself.
@@ -31,15 +39,19 @@ pub struct LakeOptions {
     /// Drill's name of the folder, which the views contain: a storage plugin, or a plugin and a workspace with a dot between.
     /// Letters, digits, `_` and `-`.
     pub drill_schema: String,
-    /// How long a version stays after it was replaced, so that running queries can finish.
-    pub grace: Duration,
+    /// How long a version stays after it was replaced: for queries that are running, and for those that name a snapshot.
+    pub keep_snapshots: Duration,
+    /// How long events stay in the change feeds.
+    pub keep_changes: Duration,
 }
 
 impl Default for LakeOptions {
+    /// Ten minutes of snapshots, a week of changes.
     fn default() -> Self {
         Self {
             drill_schema: "headwater".to_owned(),
-            grace: Duration::from_secs(60),
+            keep_snapshots: Duration::from_secs(600),
+            keep_changes: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }
@@ -55,130 +67,191 @@ pub struct RowChange {
     pub key: String,
     /// Its fields; nothing if it was deleted.
     pub record: Option<Record>,
+    /// The latest change that led to it, if it is known.
+    pub by: Option<Attribution>,
+}
+
+/// What [`Lake::absorb`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Absorbed {
+    /// How many files of rows were written.
+    pub parts_written: usize,
+    /// The size of all files written for rows.
+    pub bytes_written: u64,
 }
 
 /// What [`Lake::publish`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Published {
+    /// The snapshot: all tables as they are after this commit.
+    pub version: u64,
     /// The tables of which a new version became visible, by name.
     pub tables: Vec<String>,
-    /// How many files were written for them.
-    pub parts_written: usize,
-    /// How many files they took over from the version before.
-    pub parts_kept: usize,
-    /// The size of the files written.
-    pub bytes_written: u64,
+    /// What was written for them in this call.
+    pub absorbed: Absorbed,
 }
 
 /// The tables of one folder, which this process alone publishes.
 ///
-/// After [`Lake::open`], [`Lake::declare`] every collection and [`Lake::apply`] every record before the first
-/// [`Lake::publish`]: what is visible then is what was applied, and nothing else.
+/// What goes in with [`Lake::apply`] changes memory alone, until [`Lake::absorb`] makes it durable, with the events that tell
+/// of it, and [`Lake::publish`] makes it visible too.
 #[derive(Debug)]
 pub struct Lake {
-    place: Place,
-    disk: Disk,
-    grace: Duration,
-    /// The records, by collection.
-    tables: BTreeMap<String, Table>,
-    /// What lost in them, by collection.
-    ledgers: BTreeMap<String, Table>,
-    /// The highest version's number of any table.
+    pub(crate) place: Place,
+    pub(crate) disk: Disk,
+    options: LakeOptions,
+    state: State,
+    collections: BTreeMap<String, Collection>,
+    /// Heads up to which databases are taken in with what is pending.
+    heads: BTreeMap<DatabaseId, Heads>,
+    /// The last commit.
     version: u64,
-    /// Versions that a view named until it was replaced, which may not have reached the disk yet.
-    replaced: Vec<PathBuf>,
-    /// Versions that no view names, and since when.
-    retired: Vec<(Instant, PathBuf)>,
+    /// The last number of a part or group.
+    ids: u64,
+    /// Whether all that was there at first has been published, so that what changes from then on is told.
+    logged: bool,
+    /// A commit of which it is not known whether it was made.
+    unsure: Option<Staging>,
     _lock: File,
 }
 
+/// A commit on its way.
+#[derive(Debug)]
+struct Staging {
+    version: u64,
+    tables: Vec<(String, Vec<Staged>, Pending)>,
+    heads: BTreeMap<DatabaseId, Heads>,
+    /// The epoch that begins with it, if one does.
+    epoch: Option<u64>,
+}
+
 impl Lake {
-    /// Takes the folder `root` for this process, making it if there is none. Reads the recorded schemas and removes what a
-    /// crash left behind. The tables stay as they were published until the first publication.
+    /// Takes the folder `root` for this process, making it if there is none, and removes what a crash left behind. The tables
+    /// stay as they were published until the first publication.
     pub fn open(root: &Path, options: LakeOptions) -> Result<Self> {
         let disk = Disk::default();
         let hidden = root.join(HIDDEN);
         disk.create_dir(&hidden)?;
         let lock = lock(root, &hidden.join(LOCK))?;
+        let mut state = State::open(&hidden.join(STATE), now() as u64)?;
         let mut lake = Self {
             place: Place {
                 root: root.to_owned(),
                 hidden: HIDDEN,
-                drill_schema: options.drill_schema,
+                drill_schema: options.drill_schema.clone(),
             },
             disk,
-            grace: options.grace,
-            tables: BTreeMap::new(),
-            ledgers: BTreeMap::new(),
-            version: 0,
-            replaced: Vec::new(),
-            retired: Vec::new(),
+            options,
+            collections: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            version: state.version()?,
+            ids: 0,
+            logged: state.is_logged()?,
+            unsure: None,
+            state,
             _lock: lock,
         };
-        for name in lake.disk.list(&hidden)? {
-            let Some(kind) = Kind::of_folder(&name) else {
-                continue;
-            };
-            let opened = Table::open(&lake.disk, &lake.place, &name, kind)?;
-            let Some((table, version, orphans)) = opened else {
-                // A crash came before anything was recorded, so nothing of it was ever visible.
-                lake.disk.remove_dir(&hidden.join(name))?;
-                continue;
-            };
-            lake.version = lake.version.max(version);
-            for orphan in orphans {
-                if orphan.seen {
-                    lake.retired.push((Instant::now(), orphan.path));
-                } else {
-                    lake.disk.remove_dir(&orphan.path)?;
-                }
-            }
-            let tables = match kind {
-                Kind::Records => &mut lake.tables,
-                Kind::Conflicts => &mut lake.ledgers,
-            };
-            tables.insert(table.schema.collection.clone(), table);
-        }
+        lake.restore()?;
         // The views that were read are those that a power failure leaves, before anything they do not name may go.
         lake.disk.sync_dir(&lake.place.root)?;
         Ok(lake)
     }
 
-    /// Says that a collection exists: it gets a table even if it has no rows.
-    pub fn declare(&mut self, collection: &str) {
-        self.table(collection);
+    fn restore(&mut self) -> Result<()> {
+        let mut known = BTreeSet::new();
+        for (folder, recorded) in self.state.tables()? {
+            let Some((hash, kind)) = folder.split_once('/') else {
+                continue;
+            };
+            known.insert(hash.to_owned());
+            let kind = Kind::ALL.into_iter().find(|one| one.folder() == kind);
+            let Some(kind) = kind else { continue };
+            let schema = self.schema_of(&recorded)?;
+            let name = schema.collection.clone();
+            let hidden = self.hidden();
+            let collection = self.collections.entry(name.clone());
+            let collection = collection.or_insert_with(|| Collection::new(&name, &hidden, hash));
+            let table = collection.table_mut(kind);
+            table.schema = schema;
+            table.schema.mark_rendered();
+            table.recorded = recorded.schema;
+            table.changed = recorded.changed;
+            table.trimmed = recorded.trimmed;
+            table.tree = Tree::new(recorded.groups);
+            self.ids = self.ids.max(table.find_shown(&self.disk, &self.place)?);
+            collection.declared = collection.tables().iter().any(|table| table.is_new());
+        }
+        for name in self.disk.list(&self.hidden())? {
+            if is_hash(&name) && !known.contains(&name) {
+                // A crash came before anything was recorded, so nothing of it was ever visible.
+                self.disk.remove_dir(&self.hidden().join(name))?;
+            }
+        }
+        Ok(())
     }
 
-    /// Says that a field exists and the least type that its column has.
+    fn schema_of(&self, recorded: &Recorded) -> Result<Schema> {
+        let path = self.hidden().join(STATE);
+        Schema::from_json(&recorded.schema).map_err(|error| match error {
+            SchemaError::Damaged(reason) => LakeError::DamagedState { path, reason },
+            SchemaError::Newer(format) => LakeError::Newer { path, format },
+        })
+    }
+
+    fn hidden(&self) -> std::path::PathBuf {
+        self.place.root.join(HIDDEN)
+    }
+
+    /// Names the log: a lake that was begun anew has another.
+    pub fn epoch(&self) -> u64 {
+        self.state.epoch
+    }
+
+    /// The last commit.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Up to which heads a database was taken in; empty if it never was.
+    pub fn heads(&mut self, database: DatabaseId) -> Result<Heads> {
+        self.state.heads(database)
+    }
+
+    /// The databases that were taken in.
+    pub fn databases(&mut self) -> Result<Vec<DatabaseId>> {
+        self.state.databases()
+    }
+
+    /// Says that a collection exists: it gets tables even if it has no rows.
+    pub fn declare(&mut self, collection: &str) {
+        self.collection(collection);
+    }
+
+    /// Says that a field exists and the type that its column has.
     pub fn declare_field(&mut self, collection: &str, field: &str, kind: DeclaredType) {
-        let table = self.table(collection);
-        let before = table
-            .schema
-            .column(field)
-            .map(|(_, column)| column.kind.clone());
-        table.schema.declare(field, kind.into());
-        table.pending |=
-            before.as_ref() != table.schema.column(field).map(|(_, column)| &column.kind);
+        let collection = self.collection(collection);
+        collection.records.schema.declare(field, kind.into());
+        collection.declared = true;
     }
 
     /// Takes in a record as it is now. Only memory changes; repeating it changes nothing.
     pub fn apply(&mut self, change: RowChange) {
-        let table = self.table(&change.collection);
+        let collection = self.collection(&change.collection);
         let record = change.record.map(flattened);
         if let Some(record) = &record {
-            table.schema.observe(record);
+            collection.records.schema.observe(record);
         }
         let key = RowKey {
             database: change.database,
             key: change.key.into(),
         };
-        let json = record.map(|record| record_to_json(&record).into());
-        table.pending |= table.parts.set(key, json);
-    }
-
-    /// Says that a collection has a ledger: it gets a table of conflicts even if there are none.
-    pub fn declare_conflicts(&mut self, collection: &str) {
-        self.ledger(collection);
+        let content: Option<Box<str>> = record.map(|record| record_to_json(&record).into());
+        let pending = &mut collection.pending;
+        pending.bytes += key.key.len() + content.as_ref().map_or(0, |content| content.len());
+        if let Some(by) = change.by {
+            pending.by.insert(key.clone(), by);
+        }
+        pending.records.insert(key, content);
     }
 
     /// Takes in what lost in a record and is open now. Only memory changes; repeating it changes nothing.
@@ -192,92 +265,345 @@ impl Lake {
         let rows: Vec<String> = conflicts::rows(open)
             .map(|row| record_to_json(&row))
             .collect();
-        let table = self.ledger(collection);
+        let pending = &mut self.collection(collection).pending;
+        let content: Option<Box<str>> = (!rows.is_empty()).then(|| rows.join("\n").into());
+        pending.bytes += key.len() + content.as_ref().map_or(0, |content| content.len());
         let key = RowKey {
             database,
             key: key.into(),
         };
-        let rows = (!rows.is_empty()).then(|| rows.join("\n").into());
-        table.pending |= table.parts.set(key, rows);
+        pending.conflicts.insert(key, content);
+    }
+
+    /// Says that with what was applied, a database is taken in up to these heads of its documents. They are recorded with it.
+    pub fn taken_in(&mut self, database: DatabaseId, heads: Heads) {
+        self.heads.entry(database).or_default().extend(heads);
+    }
+
+    /// About how many bytes of memory wait for [`Lake::absorb`].
+    pub fn pending_bytes(&self) -> usize {
+        self.collections.values().map(|one| one.pending.bytes).sum()
     }
 
     /// Whether something was applied or declared that is not published yet.
     pub fn is_pending(&self) -> bool {
-        let mut all = self.tables.values().chain(self.ledgers.values());
-        all.any(|table| table.pending)
+        let behind = |collection: &Collection| {
+            collection.is_pending(None) || collection.tables().iter().any(|table| table.is_behind())
+        };
+        !self.heads.is_empty() || self.unsure.is_some() || self.collections.values().any(behind)
     }
 
-    /// Writes what changed since the last publication and makes it visible, each table atomically. Also removes versions whose
-    /// grace is over.
+    /// Makes durable what was applied, with its events, as one step. Nothing becomes visible.
+    ///
+    /// After an error all changes are kept, and the next call tries again. A collection that cannot be written does not keep
+    /// others from it.
+    pub fn absorb(&mut self) -> Result<Absorbed> {
+        self.make_sure()?;
+        self.name_tables();
+        let at = now();
+        let step = Step {
+            epoch: self.state.epoch,
+            version: self.version + 1,
+            at,
+            logged: self.logged,
+            keep_from: at.saturating_sub_unsigned(self.options.keep_changes.as_millis() as u64),
+        };
+        let mut staging = Staging {
+            version: step.version,
+            tables: Vec::new(),
+            heads: BTreeMap::new(),
+            epoch: None,
+        };
+        let mut first_error = None;
+        for (name, collection) in &mut self.collections {
+            if !collection.is_pending(Some(&step)) {
+                continue;
+            }
+            let pending = std::mem::take(&mut collection.pending);
+            match collection.stage(&self.disk, &mut self.ids, step, &pending) {
+                Ok(staged) => staging.tables.push((name.clone(), staged, pending)),
+                Err(error) => {
+                    collection.pending.restore(pending);
+                    first_error = first_error.or(Some(error));
+                }
+            }
+        }
+        if first_error.is_none() {
+            staging.heads = std::mem::take(&mut self.heads);
+        }
+        let changes = |(_, staged, _): &(_, Vec<Staged>, _)| !staged.is_empty();
+        let absorbed = match staging.heads.is_empty() && !staging.tables.iter().any(changes) {
+            true => {
+                self.committed(Staging {
+                    version: self.version,
+                    ..staging
+                });
+                Absorbed::default()
+            }
+            false => self.make(staging)?,
+        };
+        first_error.map_or(Ok(absorbed), Err)
+    }
+
+    /// Whether a table has to be published that shows the last commit already.
+    fn needs_number(&self) -> bool {
+        let shows_last = |table: &&Table| table.shown.visible == Some(self.version);
+        let mut shown = self.tables().filter(shows_last);
+        shown.any(|table| !table.is_shown(&self.place))
+    }
+
+    /// Commits what was staged.
+    fn make(&mut self, staging: Staging) -> Result<Absorbed> {
+        let mut commit = Commit {
+            version: staging.version,
+            tables: Vec::new(),
+            heads: staging.heads.clone(),
+            epoch: staging.epoch,
+        };
+        let mut absorbed = Absorbed::default();
+        for (name, staged, _) in &staging.tables {
+            let Some(collection) = self.collections.get_mut(name) else {
+                continue;
+            };
+            for one in staged {
+                absorbed.parts_written += one.parts();
+                absorbed.bytes_written += one.bytes();
+                let folder = &collection.table_mut(one.kind()).folder;
+                commit.tables.push(one.commit(folder));
+            }
+        }
+        if let Err(error) = self.sync_folders(&commit) {
+            self.undone(staging);
+            return Err(error);
+        }
+        match self.state.commit(&commit) {
+            Ok(()) => self.committed(staging),
+            Err(error) => {
+                self.unsure = Some(staging);
+                self.make_sure().map_err(|_| error)?;
+            }
+        }
+        Ok(absorbed)
+    }
+
+    /// Waits until the folders of what is committed are on the disk.
+    fn sync_folders(&self, commit: &Commit) -> Result<()> {
+        let hidden = self.hidden();
+        for table in &commit.tables {
+            let folder = hidden.join(&table.folder);
+            self.disk.create_dir(&folder)?;
+            self.disk.sync_dir(&folder)?;
+            // A schema comes with a table that is new, and seldom after.
+            if let (Some(parent), true) = (folder.parent(), table.schema.is_some()) {
+                self.disk.sync_dir(parent)?;
+                self.disk.sync_dir(&hidden)?;
+            }
+        }
+        #[cfg(test)]
+        self.disk.burn(&hidden.join(STATE))?;
+        Ok(())
+    }
+
+    /// Finds out whether the commit that failed was made.
+    fn make_sure(&mut self) -> Result<()> {
+        let Some(staging) = &self.unsure else {
+            return Ok(());
+        };
+        let is_made = self.state.version()? == staging.version;
+        if let Some(staging) = self.unsure.take() {
+            match is_made {
+                true => self.committed(staging),
+                false => self.undone(staging),
+            }
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, staging: Staging) {
+        self.version = staging.version;
+        self.logged &= staging.epoch.is_none();
+        for (name, staged, _) in staging.tables {
+            let Some(collection) = self.collections.get_mut(&name) else {
+                continue;
+            };
+            collection.declared = false;
+            for one in staged {
+                let table = collection.table_mut(one.kind());
+                table.committed(&self.disk, one, staging.version);
+            }
+        }
+    }
+
+    fn undone(&mut self, staging: Staging) {
+        for (name, staged, pending) in staging.tables {
+            if let Some(collection) = self.collections.get_mut(&name) {
+                collection.discard(&self.disk, &staged);
+                collection.pending.restore(pending);
+            }
+        }
+        for (database, heads) in staging.heads {
+            let newer = self.heads.remove(&database).unwrap_or_default();
+            let all = heads.into_iter().chain(newer).collect();
+            self.heads.insert(database, all);
+        }
+    }
+
+    /// Makes durable what was applied and then visible, each table atomically. Also removes versions whose time is over.
     ///
     /// After an error the tables that could not be written stay visible as they were, all changes are kept, and the next call
     /// tries again.
     pub fn publish(&mut self) -> Result<Published> {
         self.sweep();
-        let mut published = Published::default();
-        let mut first_error = None;
-        if self.is_pending() {
-            self.name_tables();
-            // A number that failed is not used again: some of its files may not have reached the disk.
-            self.version += 1;
+        let absorbed = self.absorb();
+        let mut published = Published {
+            version: self.version,
+            ..Published::default()
+        };
+        let mut failed = match absorbed {
+            Ok(absorbed) => {
+                published.absorbed = absorbed;
+                None
+            }
+            Err(error) => Some(error),
+        };
+        if self.needs_number() {
+            // A visible version's folder is not written again.
+            let next = Staging {
+                version: self.version + 1,
+                tables: Vec::new(),
+                heads: BTreeMap::new(),
+                epoch: None,
+            };
+            self.make(next)?;
         }
-        let all = self.tables.values_mut().chain(self.ledgers.values_mut());
-        for table in all.filter(|table| table.pending) {
-            match table.publish(&self.disk, &self.place, self.version) {
-                Ok(Some(written)) => {
-                    published.tables.push(table.schema.table.clone());
-                    published.parts_written += written.parts;
-                    published.parts_kept += written.kept;
-                    published.bytes_written += written.bytes;
-                    self.replaced.extend(written.replaced);
-                }
-                Ok(None) => {}
-                Err(error) => first_error = first_error.or(Some(error)),
+        published.version = self.version;
+        let at = now();
+        let tables = self.collections.values_mut().flat_map(Collection::tables_mut);
+        for table in tables {
+            match table.publish(&self.disk, &self.place, self.version, at) {
+                Ok(true) => published.tables.push(table.schema.table.clone()),
+                Ok(false) => {}
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        if !published.tables.is_empty() || !self.replaced.is_empty() {
-            // A version may go only when no power failure can bring back the view that names it.
+        // A version may go only when no power failure can bring back the view that names it.
+        if !published.tables.is_empty() {
             match self.disk.sync_dir(&self.place.root) {
-                Ok(()) => {
-                    let now = Instant::now();
-                    let replaced = std::mem::take(&mut self.replaced);
-                    self.retired
-                        .extend(replaced.into_iter().map(|path| (now, path)));
-                }
-                Err(error) => first_error = first_error.or(Some(error)),
+                Ok(()) => self.tables_mut().for_each(Table::settled),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        first_error.map_or(Ok(published), Err)
+        if failed.is_none() && !self.logged {
+            self.state.begin_log()?;
+            self.logged = true;
+        }
+        failed.map_or(Ok(published), Err)
     }
 
-    /// Removes versions whose grace is over. [`Lake::publish`] does so too; a timer may call this where nothing changes for long.
-    pub fn sweep(&mut self) {
-        let (disk, grace) = (&self.disk, self.grace);
-        self.retired.retain(|(since, path)| {
-            if since.elapsed() < grace {
-                return true;
-            }
-            match disk.remove_dir(path) {
-                Ok(()) => false,
-                Err(error) => {
-                    tracing::warn!(%error, "a replaced version of a table stays in the lake");
-                    true
-                }
-            }
+    /// Forgets all rows and all events, which begins another epoch. The tables stay visible as they are, and what is recorded of
+    /// their columns stays; what is then applied until the next publication is what they show from then on.
+    pub fn begin_anew(&mut self) -> Result<()> {
+        self.make_sure()?;
+        self.heads.clear();
+        let tables = self.collections.iter_mut().map(|(name, collection)| {
+            collection.pending = Pending::default();
+            let staged = collection.tables().map(|table| table.stage_anew());
+            (name.clone(), staged.into(), Pending::default())
         });
+        let staging = Staging {
+            version: self.version + 1,
+            tables: tables.collect(),
+            heads: BTreeMap::new(),
+            epoch: Some((now() as u64).max(self.state.epoch + 1)),
+        };
+        self.make(staging).map(drop)
+    }
+
+    /// Removes versions whose time is over. [`Lake::publish`] does so too; a timer may call this where nothing changes for long.
+    pub fn sweep(&mut self) {
+        let tables = self.collections.values_mut().flat_map(Collection::tables_mut);
+        tables.for_each(|table| table.sweep(&self.disk, self.options.keep_snapshots));
     }
 
     /// The table of a collection and its columns, after `_key` and `_database`; nothing before the collection is published.
     pub fn schema(&self, collection: &str) -> Option<(&str, &[Column])> {
-        let schema = &self.tables.get(collection)?.schema;
+        let schema = &self.collections.get(collection)?.records.schema;
         (!schema.table.is_empty()).then_some((schema.table.as_str(), schema.columns.as_slice()))
     }
 
-    /// How many rows a collection has, over all databases.
-    pub fn rows(&self, collection: &str) -> usize {
-        self.tables
-            .get(collection)
-            .map_or(0, |table| table.parts.rows())
+    /// How many records a collection has, over all databases.
+    pub fn rows(&self, collection: &str) -> u64 {
+        let collection = self.collections.get(collection);
+        collection.map_or(0, |collection| collection.records.tree.rows())
+    }
+
+    /// A record as it was absorbed.
+    pub fn get(&self, database: DatabaseId, collection: &str, key: &str) -> Result<Option<String>> {
+        let key = RowKey {
+            database,
+            key: key.into(),
+        };
+        let collection = self.collections.get(collection);
+        collection.map_or(Ok(None), |collection| collection.records.get(&self.disk, &key))
+    }
+
+    /// Events of a collection after `after`, or the first that are still there; at most `limit`.
+    pub fn feed(
+        &self,
+        collection: &str,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Vec<ChangeEvent>> {
+        let Some(collection) = self.collections.get(collection) else {
+            return Ok(Vec::new());
+        };
+        let table = &collection.changes;
+        let after = match after {
+            Some(after) => {
+                let trimmed = (table.trimmed, Cursor::END);
+                if after.epoch != self.state.epoch || (after.version, after.event) < trimmed {
+                    return Err(LakeError::ExpiredCursor { cursor: after });
+                }
+                Some(after.row_key())
+            }
+            None => None,
+        };
+        let from = after.as_ref().and_then(|key| table.tree.part_of(key)).map(|part| part.id);
+        let mut events = Vec::new();
+        let parts = table.tree.parts().skip_while(|part| from.is_some_and(|from| part.id != from));
+        for part in parts {
+            let rows = table.files.load(&self.disk, part)?;
+            for row in rows.iter() {
+                if after.as_ref().is_some_and(|after| row.compare(after).is_le()) {
+                    continue;
+                }
+                if events.len() == limit {
+                    return Ok(events);
+                }
+                let event = event_of(row.content).map_err(|reason| LakeError::Row {
+                    collection: table.schema.collection.clone(),
+                    key: row.key.to_owned(),
+                    reason,
+                })?;
+                events.push(event);
+            }
+        }
+        Ok(events)
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.collections.values().flat_map(Collection::tables)
+    }
+
+    pub(crate) fn tables_mut(&mut self) -> impl Iterator<Item = &mut Table> {
+        self.collections.values_mut().flat_map(Collection::tables_mut)
+    }
+
+    /// Makes the next step look at every collection.
+    pub(crate) fn declare_all(&mut self) {
+        for collection in self.collections.values_mut() {
+            collection.declared = true;
+        }
     }
 
     #[cfg(test)]
@@ -285,45 +611,45 @@ impl Lake {
         &self.disk
     }
 
-    fn table(&mut self, collection: &str) -> &mut Table {
-        self.tables
-            .entry(collection.to_owned())
-            .or_insert_with(|| Table::new(Schema::new(collection, String::new()), Kind::Records))
-    }
-
-    /// The table of a collection's conflicts, which is never without that of its records.
-    fn ledger(&mut self, collection: &str) -> &mut Table {
-        self.table(collection);
-        let ledger = self.ledgers.entry(collection.to_owned());
-        ledger
-            .or_insert_with(|| Table::new(Schema::new(collection, String::new()), Kind::Conflicts))
+    fn collection(&mut self, name: &str) -> &mut Collection {
+        let hidden = self.hidden();
+        self.collections
+            .entry(name.to_owned())
+            .or_insert_with(|| Collection::new(name, &hidden, &hash(name)))
     }
 
     /// Gives new tables their names, in byte order of their collections.
     fn name_tables(&mut self) {
+        let is_named = |collection: &&mut Collection| !collection.records.schema.table.is_empty();
         let mut taken = Taken::default();
-        for table in self
-            .tables
-            .values()
-            .filter(|table| !table.schema.table.is_empty())
-        {
-            taken.insert(&table.schema.table);
+        for collection in self.collections.values_mut().filter(is_named) {
+            taken.insert(&collection.records.schema.table);
         }
-        for (collection, table) in self
-            .tables
-            .iter_mut()
-            .filter(|(_, table)| table.schema.table.is_empty())
-        {
-            table.schema.table = taken.assign(collection, Naming::Table);
-        }
-        for (collection, ledger) in &mut self.ledgers {
-            if let Some(table) = self.tables.get(collection)
-                && ledger.schema.table.is_empty()
-            {
-                ledger.schema.table = of_conflicts(&table.schema.table);
+        for (name, collection) in &mut self.collections {
+            if collection.records.schema.table.is_empty() {
+                collection.name(&taken.assign(name, Naming::Table));
             }
         }
     }
+}
+
+/// Milliseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
+}
+
+/// The folder of a collection: a hash, since the name is whatever a user chose and Drill reads patterns in paths.
+fn hash(text: &str) -> String {
+    let mut name = String::with_capacity(32);
+    for byte in &Sha256::digest(text.as_bytes())[..16] {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+fn is_hash(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Makes fields that nest too deep JSON text.

@@ -87,23 +87,35 @@
 //! Where a table has nested columns or no rows, each file begins with a row without key that shows Drill all members, and the
 //! view leaves it out. Without it Drill gives nulls for members that the file at hand lacks, or fails.
 
+mod changes;
+mod collection;
 mod conflicts;
 mod disk;
+mod edit;
 mod error;
 mod lake;
 mod names;
-mod parts;
+mod part;
+mod rejected;
 mod render;
+mod rows;
 mod schema;
+mod shown;
+mod state;
 mod table;
+mod tree;
 mod types;
+mod verify;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
+pub use changes::{ChangeEvent, Cursor, EditClaims, ParseCursorError};
 pub use error::LakeError;
-pub use lake::{Lake, LakeOptions, MAX_NESTING, Published, RowChange};
+pub use lake::{Absorbed, Lake, LakeOptions, MAX_NESTING, Published, RowChange};
 pub use names::{DATABASE, KEY, MORE};
 pub use schema::{Column, MAX_COLUMNS, MAX_LEAVES};
+pub use state::Heads;
+pub use verify::{FilesReport, Finding};
 pub use types::{DeclaredType, Member, Type, UnknownType};

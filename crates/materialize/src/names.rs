@@ -58,11 +58,18 @@ const NOT_COLUMNS: [&str; 22] = [
 ];
 
 /// Endings of tables that belong to a collection beside its current rows.
-const COMPANIONS: [&str; 3] = ["_changes", "_conflicts", "_rejected"];
+const COMPANIONS: [&str; 5] = [
+    "_changes",
+    "_conflicts",
+    "_rejected",
+    "_history",
+    "_debezium",
+];
 
-/// The table of conflicts beside the table `table`. No collection has this name, since none may end so.
-pub(crate) fn of_conflicts(table: &str) -> String {
-    format!("{table}_conflicts")
+/// The table of `what` (one of [`COMPANIONS`] without its `_`) beside the table `table`. No collection has this name, since none
+/// may end so.
+pub(crate) fn companion(table: &str, what: &str) -> String {
+    format!("{table}_{what}")
 }
 
 /// The names in use in one place, as Drill compares them.

@@ -1,7 +1,7 @@
 //! Rows as lines of JSON that Drill reads exactly, given the column's type.
 
 use crate::names::{DATABASE, KEY, MORE};
-use crate::parts::RowKey;
+use crate::rejected::Rejected;
 use crate::schema::Schema;
 use crate::types::{TIMESTAMPS, Type};
 use base64::Engine as _;
@@ -17,21 +17,26 @@ pub(crate) const MAX_VARCHAR: usize = 65_535;
 /// Writes rows for one schema, and notes the columns whose texts are too long for `VARCHAR`.
 pub(crate) struct Renderer<'a> {
     schema: &'a Schema,
-    /// By column: whether a text longer than [`MAX_VARCHAR`] was written.
-    pub long: Vec<bool>,
-    /// The same of the keys.
-    pub long_keys: bool,
-    /// The same of `_more`.
-    pub long_more: bool,
+    pub long: Long,
+}
+
+/// Where a text longer than [`MAX_VARCHAR`] was written.
+#[derive(Debug, Default)]
+pub(crate) struct Long {
+    /// By column.
+    pub columns: Vec<bool>,
+    pub keys: bool,
+    pub more: bool,
 }
 
 impl<'a> Renderer<'a> {
     pub(crate) fn new(schema: &'a Schema) -> Self {
         Self {
             schema,
-            long: vec![false; schema.columns.len()],
-            long_keys: false,
-            long_more: false,
+            long: Long {
+                columns: vec![false; schema.columns.len()],
+                ..Long::default()
+            },
         }
     }
 
@@ -55,16 +60,22 @@ impl<'a> Renderer<'a> {
         out.push_str("}\n");
     }
 
-    /// One row. Nulls are left out.
-    pub(crate) fn row(&mut self, out: &mut String, key: &RowKey, record: &Record) {
+    /// One row. Nulls are left out. Gives the values that have no place in it.
+    pub(crate) fn row(
+        &mut self,
+        out: &mut String,
+        database: &str,
+        key: &str,
+        record: &Record,
+    ) -> Vec<Rejected> {
         out.push('{');
         write_string(out, KEY);
         out.push(':');
-        write_string(out, &key.key);
-        self.long_keys |= key.key.len() > MAX_VARCHAR;
+        write_string(out, key);
+        self.long.keys |= key.len() > MAX_VARCHAR;
         out.push(',');
         write_string(out, DATABASE);
-        let _ = write!(out, ":\"{}\"", key.database);
+        let _ = write!(out, ":\"{database}\"");
         let mut more = Record::new();
         for (field, value) in record {
             if matches!(value, Value::Null) {
@@ -79,7 +90,7 @@ impl<'a> Renderer<'a> {
             out.push(':');
             if column.kind.is_text() {
                 let text = text(value);
-                self.long[at] |= text.len() > MAX_VARCHAR;
+                self.long.columns[at] |= text.len() > MAX_VARCHAR;
                 write_string(out, &text);
             } else {
                 cell(out, &column.kind, value);
@@ -87,13 +98,14 @@ impl<'a> Renderer<'a> {
         }
         if !more.is_empty() {
             let text = record_to_json(&more);
-            self.long_more |= text.len() > MAX_VARCHAR;
+            self.long.more |= text.len() > MAX_VARCHAR;
             out.push(',');
             write_string(out, MORE);
             out.push(':');
             write_string(out, &text);
         }
         out.push_str("}\n");
+        Vec::new()
     }
 }
 

@@ -1,7 +1,8 @@
 //! The columns of one table: what is recorded of them, and how they grow.
 
 use crate::names::{DATABASE, KEY, MORE, Place, Taken};
-use crate::types::Type;
+use crate::render::Long;
+use crate::types::{Member, Type};
 use headwater_core::Record;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -173,12 +174,29 @@ impl Schema {
     }
 
     /// Notes, by column, that longer texts than Drill's `VARCHAR` were written.
-    pub(crate) fn note_long(&mut self, columns: &[bool], keys: bool, more: bool) {
-        for (column, long) in self.columns.iter_mut().zip(columns) {
+    pub(crate) fn note_long(&mut self, long: &Long) {
+        for (column, long) in self.columns.iter_mut().zip(&long.columns) {
             column.long |= long;
         }
-        self.long_keys |= keys;
-        self.long_more |= more;
+        self.long_keys |= long.keys;
+        self.long_more |= long.more;
+    }
+
+    /// Makes the column of `field` one of this type and no other.
+    pub(crate) fn set(&mut self, field: &str, kind: Type) {
+        self.field(field).kind = kind;
+    }
+
+    /// What holds a row of this table in one column.
+    pub(crate) fn as_struct(&self) -> Type {
+        let member = |column: &Column| {
+            let member = Member {
+                name: column.name.clone(),
+                kind: column.kind.clone(),
+            };
+            (column.field.clone(), member)
+        };
+        Type::Struct(self.columns.iter().map(member).collect())
     }
 
     /// Whether rows alone do not show Drill all members of its columns.

@@ -1,367 +1,495 @@
-//! One table: its rows in memory, and how a new version of it gets into the folder.
+//! One table of a collection: its columns, its rows, and what of it is visible.
 
-use crate::conflicts;
+use crate::changes::{self, AFTER, BEFORE};
+use crate::collection::Step;
 use crate::disk::Disk;
+use crate::edit::{Again, Changes, Edited, Editor, Render, Watch, remove_part};
 use crate::error::LakeError;
-use crate::parts::Parts;
+use crate::part::{Files, group_name};
+use crate::rejected::{self, Rejected};
 use crate::render::Renderer;
-use crate::schema::{Schema, SchemaError};
-use crate::view;
-use headwater_core::json::record_from_str;
-use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use crate::rows::{RowKey, RowRef, Rows};
+use crate::schema::Schema;
+use crate::state::TableCommit;
+use crate::shown::Shown;
+use crate::tree::Tree;
+use crate::{conflicts, names};
+use headwater_core::json::{record_from_str, record_to_json};
+use headwater_core::{DatabaseId, Record};
+use std::collections::BTreeMap;
 
 type Result<T> = std::result::Result<T, LakeError>;
 
-const SCHEMA: &str = "schema.json";
-/// A name under which a file is written before it is renamed.
-const STAGED: &str = "staged";
-
-/// Where the lake is and how its views name it.
-#[derive(Debug)]
-pub(crate) struct Place {
-    /// The folder that Drill knows, which shows the views.
-    pub root: PathBuf,
-    /// The folder in it that holds the rest.
-    pub hidden: &'static str,
-    /// Drill's name of the folder.
-    pub drill_schema: String,
-}
-
-/// What publishing one table wrote.
-#[derive(Debug, Default)]
-pub(crate) struct Written {
-    /// The folder of the version that was visible before.
-    pub replaced: Option<PathBuf>,
-    pub parts: usize,
-    pub kept: usize,
-    pub bytes: u64,
-}
-
 /// What a table shows of its collection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// The records, a row each.
     Records,
+    /// What happened to them, a row for each event.
+    Changes,
     /// What lost in them, a row for each write that did.
     Conflicts,
+    /// The values that do not fit their column's declared type.
+    Rejected,
 }
 
-/// Ends the folder names of tables of conflicts.
-const CONFLICTS: &str = "_conflicts";
-
 impl Kind {
-    /// What the table in the folder `name` shows, if it is one of a table.
-    pub(crate) fn of_folder(name: &str) -> Option<Self> {
-        let (hash, kind) = match name.strip_suffix(CONFLICTS) {
-            Some(hash) => (hash, Self::Conflicts),
-            None => (name, Self::Records),
-        };
-        let is_hash = hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit());
-        is_hash.then_some(kind)
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Records,
+        Self::Changes,
+        Self::Conflicts,
+        Self::Rejected,
+    ];
+
+    /// The name of its folder in the collection's.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Changes => "changes",
+            Self::Conflicts => "conflicts",
+            Self::Rejected => "rejected",
+        }
     }
 
-    /// The folder of a collection's table: a hash, since the name is whatever a user chose and Drill reads patterns in paths.
-    pub(crate) fn folder_of(self, collection: &str) -> String {
+    /// The table's name, given that of the records.
+    pub(crate) fn table(self, records: &str) -> String {
         match self {
-            Self::Records => hash(collection),
-            Self::Conflicts => hash(collection) + CONFLICTS,
+            Self::Records => records.to_owned(),
+            other => names::companion(records, other.folder()),
+        }
+    }
+
+    /// The columns that it has from the start, so that an empty one can be queried too.
+    fn columns(self) -> &'static [(&'static str, crate::DeclaredType)] {
+        match self {
+            Self::Records => &[],
+            Self::Changes => &changes::COLUMNS,
+            Self::Conflicts => &conflicts::COLUMNS,
+            Self::Rejected => &rejected::COLUMNS,
         }
     }
 }
 
-/// A collection's current rows.
 #[derive(Debug)]
 pub(crate) struct Table {
-    kind: Kind,
+    pub kind: Kind,
+    pub files: Files,
+    /// The folder below the lake's hidden one, with `/`.
+    pub folder: String,
     pub schema: Schema,
-    pub parts: Parts,
-    /// Whether something changed since the last publication.
-    pub pending: bool,
-    recorded: Vec<u8>,
-    /// The visible version, its files and its view.
-    version: Option<u64>,
-    files: BTreeSet<String>,
-    view: String,
+    pub tree: Tree,
+    /// The commit that changed it last.
+    pub changed: u64,
+    /// Up to which commit the log was trimmed.
+    pub trimmed: u64,
+    /// The schema as it is recorded.
+    pub recorded: Vec<u8>,
+    /// What of it a query can see.
+    pub shown: Shown,
+    /// Parts whose text is damaged.
+    pub again: Again,
+}
+
+/// What a table will be once it is committed.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    kind: Kind,
+    edited: Edited,
+    schema: Option<Vec<u8>>,
+    trimmed: u64,
 }
 
 impl Table {
-    pub(crate) fn new(mut schema: Schema, kind: Kind) -> Self {
-        if kind == Kind::Conflicts {
-            for (column, kind) in conflicts::COLUMNS {
-                schema.declare(column, kind.into());
-            }
+    pub(crate) fn new(kind: Kind, files: Files, folder: String, mut schema: Schema) -> Self {
+        for (column, declared) in kind.columns() {
+            schema.declare(column, (*declared).into());
         }
         Self {
             kind,
+            files,
+            folder,
             schema,
-            parts: Parts::default(),
-            pending: true,
+            tree: Tree::default(),
+            changed: 0,
+            trimmed: 0,
             recorded: Vec::new(),
-            version: None,
-            files: BTreeSet::new(),
-            view: String::new(),
+            shown: Shown::default(),
+            again: Again::None,
         }
     }
 
-    /// Reads what is recorded of a table in the folder `name`. Returns it with the highest version that the folder holds
-    /// and the folders of versions that are not visible (any more); nothing if the folder records no table.
-    pub(crate) fn open(
-        disk: &Disk,
-        place: &Place,
-        name: &str,
-        kind: Kind,
-    ) -> Result<Option<(Self, u64, Vec<Orphan>)>> {
-        let folder = place.root.join(place.hidden).join(name);
-        let path = folder.join(SCHEMA);
-        let Some(recorded) = disk.read(&path)? else {
-            return Ok(None);
-        };
-        let schema = Schema::from_json(&recorded).map_err(|error| match error {
-            SchemaError::Damaged(reason) => LakeError::Damaged { path, reason },
-            SchemaError::Newer(format) => LakeError::Newer { path, format },
-        })?;
-        let mut table = Self::new(schema, kind);
-        table.recorded = recorded;
-        disk.remove_file(&folder.join(STAGED))?;
-        let path = place.root.join(view::file_name(&table.schema.table));
-        if let Some(text) = disk.read(&path)? {
-            table.view = String::from_utf8_lossy(&text).into_owned();
-            table.version = view::version(&table.view, &format!("{}/{name}", place.hidden));
-        }
-        let mut highest = table.version.unwrap_or(0);
-        let mut orphans = Vec::new();
-        for entry in disk.list(&folder)? {
-            let Ok(version) = entry.parse::<u64>() else {
-                continue;
-            };
-            highest = highest.max(version);
-            if Some(version) == table.version {
-                table.files = disk.list(&folder.join(entry))?.into_iter().collect();
-            } else {
-                // A version above the visible one was never seen by a query.
-                let seen = table.version.is_some_and(|visible| version < visible);
-                orphans.push(Orphan {
-                    path: folder.join(entry),
-                    seen,
-                });
-            }
-        }
-        Ok(Some((table, highest, orphans)))
+    /// Whether something of it is to be committed beside changed rows.
+    pub(crate) fn is_new(&self) -> bool {
+        self.recorded.is_empty()
     }
 
-    /// Makes the present rows visible as `version`, or nothing at all. On an error what was visible stays so.
-    pub(crate) fn publish(
+    /// Writes changed rows beside those that stand. Gives nothing if nothing changes. `rejected` has what was rejected of
+    /// them before.
+    pub(crate) fn stage(
         &mut self,
         disk: &Disk,
-        place: &Place,
-        version: u64,
-    ) -> Result<Option<Written>> {
-        let view_folder = format!(
-            "{}/{}",
-            place.hidden,
-            self.kind.folder_of(&self.schema.collection)
-        );
-        let table = place.root.join(&view_folder);
-        if self.schema.settle() {
-            self.parts.forget_files();
-        }
-        self.parts.recut();
-        let mut staging = Staging {
+        ids: &mut u64,
+        changes: &Changes,
+        rejected: &Tree,
+        watch: Watch<'_>,
+    ) -> Result<(Option<Staged>, Rejects)> {
+        let again = self.settle();
+        let collection = self.schema.collection.clone();
+        let mut rendering = Rendering::new(self.kind, &self.schema, &collection);
+        rendering.clears = rejected.rows() > 0;
+        let editor = Editor::new(disk, &self.files, ids, &mut rendering);
+        let edited = editor.change(&self.tree, changes, &again, watch)?;
+        let rejects = rendering.finish();
+        self.schema.note_long(&rejects.long);
+        Ok((self.staged(edited, self.trimmed), rejects))
+    }
+
+    /// The same of events, which come after all others; those of before the step's `keep_from` go.
+    pub(crate) fn stage_log(
+        &mut self,
+        disk: &Disk,
+        ids: &mut u64,
+        events: &Changes,
+        step: Step,
+    ) -> Result<Option<Staged>> {
+        let again = self.settle();
+        let collection = self.schema.collection.clone();
+        let mut rendering = Rendering::new(self.kind, &self.schema, &collection);
+        let mut steps = LogSteps {
             disk,
-            version,
-            folder: table.join(version.to_string()),
-            visible: self.version.map(|visible| table.join(visible.to_string())),
-            table,
-            exists: false,
-            written: Written::default(),
+            files: &self.files,
+            done: None,
         };
-        match self.write_version(&mut staging, place, &view_folder) {
-            Ok(Some(files)) => {
-                self.version = Some(version);
-                self.note_files(files);
-                staging.written.replaced = staging.visible;
-                Ok(Some(staging.written))
-            }
-            Ok(None) => Ok(None),
-            Err(error) => {
-                // Room on the disk for the next try; what cannot be removed now is removed when the lake is opened.
-                if staging.exists {
-                    let _ = disk.remove_dir(&staging.folder);
-                }
-                Err(error)
-            }
+        let nothing = Changes::new();
+        if again != Again::None {
+            let editor = Editor::new(disk, &self.files, ids, &mut rendering);
+            let edited = editor.change(&self.tree, &nothing, &again, &mut |_, _, _| {});
+            steps.then(edited)?;
+        }
+        let mut trimmed = self.trimmed;
+        let tree = steps.tree(&self.tree);
+        let expired = |part: &crate::tree::Part| part.at < step.keep_from;
+        if let Some(last) = tree.parts().take_while(|part| expired(part)).last() {
+            trimmed = trimmed.max(last_version(disk, &self.files, last)?);
+            let editor = Editor::new(disk, &self.files, ids, &mut rendering);
+            let edited = editor.trim(&tree, expired);
+            steps.then(edited)?;
+        }
+        if !events.is_empty() {
+            let tree = steps.tree(&self.tree);
+            let editor = Editor::new(disk, &self.files, ids, &mut rendering);
+            let edited = editor.append(&tree, events, step.at);
+            steps.then(edited)?;
+        }
+        let edited = match steps.done {
+            Some(edited) => edited,
+            None => Edited::nothing(&self.tree),
+        };
+        self.schema.note_long(&rendering.finish().long);
+        Ok(self.staged(edited, trimmed))
+    }
+
+    /// Settles the columns; which parts have to be rendered anew.
+    fn settle(&mut self) -> Again {
+        match self.schema.settle() {
+            true => Again::All,
+            false => self.again.clone(),
         }
     }
 
-    fn write_version(
+    /// Shows, in a feed, rows of these columns before and after.
+    pub(crate) fn follow(&mut self, records: &Schema) {
+        for column in [BEFORE, AFTER] {
+            self.schema.set(column, records.as_struct());
+        }
+    }
+
+    /// Leaves nothing of its rows.
+    pub(crate) fn stage_anew(&self) -> Staged {
+        let edited = Edited {
+            tree: Tree::default(),
+            old_groups: self.tree.groups().iter().map(|group| group.id).collect(),
+            old_parts: self.tree.parts().map(|part| part.id).collect(),
+            ..Edited::nothing(&self.tree)
+        };
+        Staged {
+            kind: self.kind,
+            edited,
+            schema: None,
+            trimmed: 0,
+        }
+    }
+
+    fn staged(&self, edited: Edited, trimmed: u64) -> Option<Staged> {
+        let schema = self.schema.to_json();
+        let schema = (schema != self.recorded).then_some(schema);
+        (schema.is_some() || !edited.is_nothing()).then_some(Staged {
+            kind: self.kind,
+            edited,
+            schema,
+            trimmed,
+        })
+    }
+
+    /// Takes over what was committed as `version`.
+    pub(crate) fn committed(
         &mut self,
-        staging: &mut Staging,
-        place: &Place,
-        view_folder: &str,
-    ) -> Result<Option<Vec<String>>> {
-        let typed = self.schema.is_nested() || self.parts.rows() == 0;
-        let files = self.write_parts(staging, typed)?;
-        let view = |version| {
-            view::text(
-                &place.drill_schema,
-                &format!("{view_folder}/{version}"),
-                &self.schema,
-                typed,
-            )
-        };
-        let names: BTreeSet<_> = files.iter().cloned().collect();
-        let recorded = self.schema.to_json();
-        if names == self.files
-            && recorded == self.recorded
-            && self
-                .version
-                .is_some_and(|visible| view(visible) == self.view)
-        {
-            self.note_files(files);
+        disk: &Disk,
+        staged: Staged,
+        version: u64,
+    ) {
+        self.tree = staged.edited.tree;
+        self.changed = version;
+        self.trimmed = staged.trimmed;
+        if let Some(schema) = staged.schema {
+            self.recorded = schema;
+        }
+        self.again = Again::None;
+        self.schema.mark_rendered();
+        for part in staged.edited.old_parts {
+            remove_part(disk, &self.files, part);
+        }
+        for group in staged.edited.old_groups {
+            if !self.shown.names(group) {
+                let _ = disk.remove_dir(&self.files.group(group));
+            }
+        }
+    }
+
+    /// The header of its files as they stand.
+    pub(crate) fn header(&self) -> String {
+        header(&self.schema)
+    }
+
+    /// The header that a file without rows needs.
+    pub(crate) fn typing_row(&self) -> String {
+        let mut header = String::new();
+        Renderer::new(&self.schema).typing_row(&mut header);
+        header
+    }
+
+    /// A part's text as it must be.
+    pub(crate) fn render(&self, rows: &Rows) -> Result<String> {
+        let mut rendering = Rendering::new(self.kind, &self.schema, &self.schema.collection);
+        let mut text = self.header();
+        for row in rows.iter() {
+            rendering.row(&mut text, row)?;
+        }
+        Ok(text)
+    }
+
+    /// The content that stands under a key.
+    pub(crate) fn get(&self, disk: &Disk, key: &RowKey) -> Result<Option<String>> {
+        let Some(part) = self.tree.part_of(key) else {
             return Ok(None);
-        }
-        let (text, table) = (view(staging.version), staging.table.clone());
-        self.link_kept(staging, &names)?;
-        staging.disk.sync_dir(&staging.folder)?;
-        if recorded != self.recorded {
-            replace(staging.disk, &table, &table.join(SCHEMA), &recorded)?;
-            self.recorded = recorded;
-        }
-        staging.disk.sync_dir(&table)?;
-        // From here on a query sees the new version.
-        let path = place.root.join(view::file_name(&self.schema.table));
-        replace(staging.disk, &table, &path, text.as_bytes())?;
-        self.view = text;
-        Ok(Some(files))
-    }
-
-    /// Writes the parts that no file of the visible version holds. Returns the files of all parts in their order.
-    fn write_parts(&mut self, staging: &mut Staging, typed: bool) -> Result<Vec<String>> {
-        let mut files = Vec::new();
-        let mut renderer = Renderer::new(&self.schema);
-        let mut text = String::new();
-        for part in self.parts.iter() {
-            if let Some(file) = &part.file {
-                files.push(file.clone());
-                continue;
-            }
-            text.clear();
-            if typed {
-                renderer.typing_row(&mut text);
-            }
-            let rows = part.rows.iter();
-            for (key, json) in rows.flat_map(|(key, rows)| rows.lines().map(move |row| (key, row)))
-            {
-                let record = record_from_str(json).map_err(|error| LakeError::Row {
-                    collection: self.schema.collection.clone(),
-                    key: key.key.to_string(),
-                    reason: error.to_string(),
-                })?;
-                renderer.row(&mut text, key, &record);
-            }
-            files.push(staging.write(&self.files, &text)?);
-        }
-        if files.is_empty() {
-            // Without a file Drill refuses the folder, and without a row it does not know the types.
-            renderer.typing_row(&mut text);
-            files.push(staging.write(&self.files, &text)?);
-        }
-        let Renderer {
-            long,
-            long_keys,
-            long_more,
-            ..
-        } = renderer;
-        self.schema.note_long(&long, long_keys, long_more);
-        Ok(files)
-    }
-
-    /// Gives the new version the files that it shares with the visible one.
-    fn link_kept(&mut self, staging: &mut Staging, names: &BTreeSet<String>) -> Result<()> {
-        let Some(visible) = staging.visible.clone() else {
-            return Ok(());
         };
-        staging.create()?;
-        for name in names.intersection(&self.files) {
-            let linked = staging
-                .disk
-                .link(&visible.join(name), &staging.folder.join(name));
-            if let Err(error) = linked {
-                // Should someone have removed the file, the next try writes it from memory.
-                self.files.clear();
-                self.parts.forget_files();
+        let rows = self.files.load(disk, part)?;
+        let found = rows.iter().find(|row| row.compare(key).is_eq());
+        Ok(found.map(|row| row.content.to_owned()))
+    }
+}
+
+/// The version of the last event of a part of a log.
+fn last_version(disk: &Disk, files: &Files, part: &crate::tree::Part) -> Result<u64> {
+    let rows = files.load(disk, part)?;
+    let last = rows.iter().last();
+    let version = last.and_then(|row| row.key.split_once('-'));
+    Ok(version.map_or(0, |(version, _)| u64::from_str_radix(version, 16).unwrap_or(0)))
+}
+
+/// Several edits of a log, each on what the one before left.
+struct LogSteps<'s> {
+    disk: &'s Disk,
+    files: &'s Files,
+    done: Option<Edited>,
+}
+
+impl LogSteps<'_> {
+    fn tree(&self, before: &Tree) -> Tree {
+        self.done.as_ref().map_or(before, |done| &done.tree).clone()
+    }
+
+    fn then(&mut self, edited: Result<Edited>) -> Result<()> {
+        match (self.done.take(), edited) {
+            (None, edited) => self.done = Some(edited?),
+            (Some(before), Ok(edited)) => {
+                self.done = Some(before.then(edited, self.disk, self.files));
+            }
+            (Some(before), Err(error)) => {
+                before.discard(self.disk, self.files);
                 return Err(error);
             }
-            staging.written.kept += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Staged {
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.edited.bytes
+    }
+
+    pub(crate) fn parts(&self) -> usize {
+        self.edited.new_parts.len()
+    }
+
+    /// The part of a commit that makes it so.
+    pub(crate) fn commit(&self, folder: &str) -> TableCommit {
+        TableCommit {
+            folder: folder.to_owned(),
+            schema: self.schema.clone(),
+            new_groups: self.edited.new_groups.clone(),
+            old_groups: self.edited.old_groups.clone(),
+            trimmed: self.trimmed,
+        }
+    }
+
+    /// Removes what was written, since it is not committed.
+    pub(crate) fn discard(&self, disk: &Disk, files: &Files) {
+        self.edited.discard(disk, files);
+    }
+}
+
+impl Edited {
+    fn nothing(tree: &Tree) -> Self {
+        Self {
+            tree: tree.clone(),
+            new_groups: Vec::new(),
+            old_groups: Vec::new(),
+            new_parts: Vec::new(),
+            old_parts: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.new_groups.is_empty() && self.old_groups.is_empty()
+    }
+
+    /// This edit and then another one on what it left. What only stood between the two goes.
+    fn then(self, next: Self, disk: &Disk, files: &Files) -> Self {
+        let (gone, old_parts): (Vec<u64>, Vec<u64>) = next
+            .old_parts
+            .iter()
+            .partition(|part| self.new_parts.contains(part));
+        gone.iter().for_each(|part| remove_part(disk, files, *part));
+        let ours = |id: &u64| self.new_groups.iter().any(|group| group.id == *id);
+        let (between, old_groups): (Vec<u64>, Vec<u64>) =
+            next.old_groups.iter().partition(|id| ours(id));
+        for group in &between {
+            let _ = disk.remove_dir(&files.folder.join(group_name(*group)));
+        }
+        let mut new_groups = self.new_groups;
+        new_groups.retain(|group| !between.contains(&group.id));
+        let mut new_parts = self.new_parts;
+        new_parts.retain(|part| !gone.contains(part));
+        Self {
+            tree: next.tree,
+            new_groups: [new_groups, next.new_groups].concat(),
+            old_groups: [self.old_groups, old_groups].concat(),
+            new_parts: [new_parts, next.new_parts].concat(),
+            old_parts: [self.old_parts, old_parts].concat(),
+            bytes: self.bytes + next.bytes,
+        }
+    }
+}
+
+fn header(schema: &Schema) -> String {
+    let mut header = String::new();
+    if schema.is_nested() {
+        Renderer::new(schema).typing_row(&mut header);
+    }
+    header
+}
+
+/// What came up while rows were rendered.
+#[derive(Debug, Default)]
+pub(crate) struct Rejects {
+    /// By key: the content of its rows in the table of rejected values; none if everything fitted.
+    pub rows: BTreeMap<RowKey, Option<Box<str>>>,
+    long: crate::render::Long,
+}
+
+/// Rows of one table as Drill reads them.
+struct Rendering<'s> {
+    kind: Kind,
+    collection: &'s str,
+    renderer: Renderer<'s>,
+    header: String,
+    /// The text of the database's id, which many rows share.
+    database: Option<([u8; 16], String)>,
+    rejects: Rejects,
+    /// Whether values of some row were rejected before.
+    clears: bool,
+}
+
+impl<'s> Rendering<'s> {
+    fn new(kind: Kind, schema: &'s Schema, collection: &'s str) -> Self {
+        Self {
+            kind,
+            collection,
+            renderer: Renderer::new(schema),
+            header: header(schema),
+            database: None,
+            rejects: Rejects::default(),
+            clears: false,
+        }
+    }
+
+    fn finish(self) -> Rejects {
+        Rejects {
+            long: self.renderer.long,
+            ..self.rejects
+        }
+    }
+
+    fn note_rejected(&mut self, row: RowRef<'_>, rejected: &[Rejected]) {
+        let lines: Vec<String> = rejected.iter().map(|one| record_to_json(&one.row())).collect();
+        let content = (!lines.is_empty()).then(|| lines.join("\n").into());
+        if content.is_some() || self.clears {
+            self.rejects.rows.insert(row.to_key(), content);
+        }
+    }
+}
+
+impl Render for Rendering<'_> {
+    fn row(&mut self, out: &mut String, row: RowRef<'_>) -> Result<()> {
+        let collection = self.collection;
+        let failed = |reason: String| LakeError::Row {
+            collection: collection.to_owned(),
+            key: row.key.to_owned(),
+            reason,
+        };
+        let parse = |line: &str| record_from_str(line).map_err(|error| failed(error.to_string()));
+        if self.kind == Kind::Changes {
+            let (database, key, record) = changes::row_of(row.content).map_err(failed)?;
+            self.renderer.row(out, &database, &key, &record);
+            return Ok(());
+        }
+        let database = match &self.database {
+            Some((id, text)) if id == row.database => text,
+            _ => {
+                let text = DatabaseId::from_bytes(*row.database).to_string();
+                &self.database.insert((*row.database, text)).1
+            }
+        };
+        if self.kind == Kind::Records {
+            let record: Record = parse(row.content)?;
+            let rejected = self.renderer.row(out, database, row.key, &record);
+            self.note_rejected(row, &rejected);
+            return Ok(());
+        }
+        for line in row.content.lines() {
+            self.renderer.row(out, database, row.key, &parse(line)?);
         }
         Ok(())
     }
 
-    fn note_files(&mut self, files: Vec<String>) {
-        for (part, file) in self.parts.iter_mut().zip(&files) {
-            part.file = Some(file.clone());
-        }
-        self.files = files.into_iter().collect();
-        self.schema.mark_rendered();
-        self.pending = false;
+    fn header(&self) -> &str {
+        &self.header
     }
-}
-
-/// A version's folder that no view names.
-#[derive(Debug)]
-pub(crate) struct Orphan {
-    pub path: PathBuf,
-    /// Whether a query may be reading it.
-    pub seen: bool,
-}
-
-/// A version that is being written.
-struct Staging<'a> {
-    disk: &'a Disk,
-    version: u64,
-    table: PathBuf,
-    folder: PathBuf,
-    visible: Option<PathBuf>,
-    exists: bool,
-    written: Written,
-}
-
-impl Staging<'_> {
-    fn create(&mut self) -> Result<()> {
-        if !std::mem::replace(&mut self.exists, true) {
-            self.disk.create_dir(&self.folder)?;
-        }
-        Ok(())
-    }
-
-    /// Writes a part under a name that is the hash of its content, unless `visible` has it. Returns the name.
-    fn write(&mut self, visible: &BTreeSet<String>, text: &str) -> Result<String> {
-        let name = format!("{}.json", hash(text));
-        if !visible.contains(&name) {
-            self.create()?;
-            self.disk.write(&self.folder.join(&name), text.as_bytes())?;
-            self.written.parts += 1;
-            self.written.bytes += text.len() as u64;
-        }
-        Ok(name)
-    }
-}
-
-/// The first 128 bits of the SHA-256 in hexadecimal.
-fn hash(text: &str) -> String {
-    let mut name = String::with_capacity(32);
-    for byte in &Sha256::digest(text.as_bytes())[..16] {
-        let _ = write!(name, "{byte:02x}");
-    }
-    name
-}
-
-/// Replaces the file `path` atomically, by way of the folder `staged` on the same file system.
-fn replace(disk: &Disk, staged: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
-    let staged = staged.join(STAGED);
-    disk.write(&staged, bytes)?;
-    disk.rename(&staged, path)
 }

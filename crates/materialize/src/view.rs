@@ -75,7 +75,7 @@ pub(crate) fn version(text: &str, table_folder: &str) -> Option<u64> {
     let (_, rest) = view["sql"]
         .as_str()?
         .split_once(&format!("{table_folder}/"))?;
-    rest.split_once('`')?.0.parse().ok()
+    rest.split_once('`')?.0.strip_prefix('v')?.parse().ok()
 }
 
 // Names hold no backquote, quote or backslash (see `names`), so quoting needs no escapes.

@@ -41,14 +41,22 @@ fn tables(root: &Path) -> BTreeMap<String, Visible> {
         .collect()
 }
 
-/// How many folders of versions there are, over all tables.
-fn versions(root: &Path) -> usize {
-    let tables = std::fs::read_dir(root.join(".headwater")).unwrap();
-    tables
-        .filter_map(|table| std::fs::read_dir(table.unwrap().path()).ok())
-        .flatten()
-        .filter(|entry| entry.as_ref().unwrap().path().is_dir())
-        .count()
+/// The folders and files of the lake by what they are, without their numbers: versions, groups and parts.
+fn inventory(root: &Path) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    let mut folders = vec![root.join(".headwater")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let kind = name.trim_matches(|c: char| c.is_ascii_digit()).to_owned();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            }
+            *kinds.entry(kind).or_default() += 1;
+        }
+    }
+    kinds
 }
 
 /// Kills the process, as far as files can tell, at every operation of a publication in turn.
@@ -84,11 +92,10 @@ fn a_publication_killed_anywhere_shows_the_state_before_or_after() {
             );
         }
         assert!(before.keys().all(|name| at_death.contains_key(name)));
-        assert_eq!(
-            versions(dir.path()),
-            after.len(),
-            "leftovers after {operations} operations"
-        );
+        let kinds = inventory(dir.path());
+        assert_eq!(kinds["v"], after.len(), "leftovers after {operations} operations: {kinds:?}");
+        // Each part has its rows, its text, and a link to that in one group.
+        assert_eq!(kinds[".json"], 2 * kinds[".rows"], "{kinds:?}");
         stages.push(
             at_death
                 .values()
@@ -101,7 +108,7 @@ fn a_publication_killed_anywhere_shows_the_state_before_or_after() {
     }
     // The hook was there at every stage: no table new, then one after the other.
     stages.dedup();
-    assert_eq!(stages, [0, 1, 2, 3]);
+    assert_eq!(stages, (4..=12).collect::<Vec<_>>());
 }
 
 #[test]
@@ -134,7 +141,7 @@ fn an_error_keeps_the_changes_for_the_next_publication() {
 fn a_replaced_version_stays_for_its_grace() {
     let dir = tempfile::tempdir().unwrap();
     let options = LakeOptions {
-        grace: Duration::from_secs(3_600),
+        keep_snapshots: Duration::from_secs(3_600),
         ..LakeOptions::default()
     };
     let mut lake = Lake::open(dir.path(), options.clone()).unwrap();
@@ -182,48 +189,65 @@ fn a_file_in_place_of_the_folder_is_said_so() {
 }
 
 #[test]
-fn a_damaged_or_newer_schema_is_named() {
+fn a_damaged_state_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let mut lake = open(dir.path());
     fill(&mut lake, 1);
     lake.publish().unwrap();
     drop(lake);
-    let table = Visible::read(dir.path(), "t")
-        .folder
-        .parent()
-        .unwrap()
-        .join("schema.json");
-    let good = std::fs::read_to_string(&table).unwrap();
-    std::fs::write(&table, &good[..good.len() / 2]).unwrap();
+    let state = dir.path().join(".headwater/state.redb");
+    let good = std::fs::read(&state).unwrap();
+    std::fs::write(&state, [b"no database", &good[11..]].concat()).unwrap();
     let error = Lake::open(dir.path(), no_grace()).unwrap_err();
     assert!(
-        matches!(&error, LakeError::Damaged { path, .. } if *path == table),
+        matches!(&error, LakeError::DamagedState { path, .. } if *path == state),
         "{error}"
     );
-    std::fs::write(&table, good.replace("\"format\": 1", "\"format\": 2")).unwrap();
-    let error = Lake::open(dir.path(), no_grace()).unwrap_err();
-    assert!(
-        matches!(error, LakeError::Newer { format: 2, .. }),
-        "{error}"
-    );
-    std::fs::write(&table, good).unwrap();
+    std::fs::write(&state, good).unwrap();
     open(dir.path());
 }
 
 #[test]
-fn a_file_that_someone_removed_is_written_again() {
+fn a_text_that_someone_removed_is_written_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut lake = open(dir.path());
     fill(&mut lake, 1_000);
     lake.publish().unwrap();
-    let folder = Visible::read(dir.path(), "t").folder;
-    for file in std::fs::read_dir(&folder).unwrap() {
-        std::fs::remove_file(file.unwrap().path()).unwrap();
+    let parts = Visible::read(dir.path(), "t").folder.with_file_name("parts");
+    for file in files_in(&parts) {
+        if file.extension().unwrap() == "json" {
+            std::fs::remove_file(file).unwrap();
+        }
     }
+    // The parts of the rows that change are rendered anew; the links to the others still lead to their files.
     change(&mut lake);
-    lake.publish().unwrap_err();
+    let error = lake.publish().unwrap_err();
+    assert!(matches!(error, LakeError::DamagedPart { .. }), "{error}");
+    let report = lake.check_files().unwrap();
+    assert!(!report.findings.is_empty());
+    lake.mend_files(&report);
     lake.publish().unwrap();
     assert_eq!(Visible::read(dir.path(), "t").rows.len(), 1_000);
+}
+
+#[test]
+fn damaged_rows_are_named_and_hold_no_other_collection_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lake = open(dir.path());
+    fill(&mut lake, 1_000);
+    lake.publish().unwrap();
+    let parts = Visible::read(dir.path(), "t").folder.with_file_name("parts");
+    for file in files_in(&parts) {
+        if file.extension().unwrap() == "rows" {
+            std::fs::write(file, "rubbish").unwrap();
+        }
+    }
+    change(&mut lake);
+    let error = lake.publish().unwrap_err();
+    assert!(matches!(error, LakeError::DamagedPart { .. }), "{error}");
+    assert!(error.to_string().contains("lake repair"), "{error}");
+    assert_eq!(Visible::read(dir.path(), "t").rows.len(), 1_000);
+    assert_eq!(Visible::read(dir.path(), "w").cells("v"), [Json::Bool(true)]);
 }
 
 /// Set in the process that publishes until it is killed: the lake's folder.

@@ -1,5 +1,6 @@
 //! What a user of the lake notices: types, names, rows, and that no fault shows half of anything.
 
+mod changes;
 mod conflicts;
 mod faults;
 mod history;
@@ -78,8 +79,7 @@ impl Visible {
     fn rows(folder: &Path, typed: bool) -> (BTreeMap<(String, String), Json>, Vec<u64>) {
         let mut rows = BTreeMap::new();
         let mut sizes = Vec::new();
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
+        for path in files_in(folder) {
             assert_eq!(path.extension().unwrap(), "json");
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.ends_with('\n'), "a torn file {path:?}");
@@ -96,9 +96,11 @@ impl Visible {
                     other => panic!("{name} is {other:?}"),
                 };
                 let mut key = (take("_database"), take("_key"));
-                if let Some(Json::String(claim)) = cells.get("lost_claim") {
-                    // A table of conflicts has several rows of one key.
-                    key.1 += &format!(" {claim}");
+                // Tables of conflicts and of changes have several rows of one key.
+                for column in ["lost_claim", "_event_id"] {
+                    if let Some(Json::String(id)) = cells.get(column) {
+                        key.1 += &format!(" {id}");
+                    }
                 }
                 assert!(rows.insert(key, row).is_none(), "a key twice");
             }
@@ -125,15 +127,25 @@ impl Visible {
             .collect()
     }
 
-    /// The files' names, which are their contents' hashes.
-    pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<_> = std::fs::read_dir(&self.folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
+    /// The text of its first file.
+    pub fn text(&self) -> String {
+        std::fs::read_to_string(&files_in(&self.folder)[0]).unwrap()
     }
+}
+
+/// The files that Drill would read in a version's folder, by way of its groups.
+pub fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.file_name().unwrap().to_str().unwrap().starts_with('.') {
+            true => {}
+            false if path.is_dir() => files.extend(files_in(&path)),
+            false => files.push(path),
+        }
+    }
+    files.sort();
+    files
 }
 
 fn top_level_comma(text: &str) -> usize {
@@ -167,6 +179,7 @@ pub fn put(collection: &str, key: &str, record: Record) -> RowChange {
         collection: collection.to_owned(),
         key: key.to_owned(),
         record: Some(record),
+        by: None,
     }
 }
 
@@ -193,7 +206,7 @@ pub fn open(root: &Path) -> Lake {
 
 pub fn no_grace() -> LakeOptions {
     LakeOptions {
-        grace: Duration::ZERO,
+        keep_snapshots: Duration::ZERO,
         ..LakeOptions::default()
     }
 }

@@ -92,7 +92,7 @@ fn doubles_are_exact() {
         lake.apply(put("t", "k", record([("v", double.into())])));
         lake.publish().unwrap();
         let visible = Visible::read(dir.path(), "t");
-        let line = std::fs::read_to_string(visible.folder.join(&visible.names()[0])).unwrap();
+        let line = visible.text();
         assert!(line.contains(&format!("\"v\":{text}}}")), "{line}");
     }
     // A row is JSON in memory, so a double must survive being read: this one needs correct rounding.
@@ -350,7 +350,7 @@ fn an_empty_table_has_types_and_a_typing_row_only() {
     }
     let visible = Visible::read(dir.path(), "emptied");
     assert_eq!(visible.kind("s"), "STRUCT<`a` BIGINT>");
-    let text = std::fs::read_to_string(visible.folder.join(&visible.names()[0])).unwrap();
+    let text = visible.text();
     assert_eq!(text, "{\"_key\":null,\"s\":{\"a\":null}}\n");
 }
 
