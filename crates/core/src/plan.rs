@@ -204,11 +204,16 @@ impl<'a> Plan<'a> {
 
     /// Puts `value` into the winning map and removes the name from the others.
     pub(crate) fn write_anew(&mut self, sources: &[Source], name: &str, value: &Value) {
-        let value = match (self.policy(name), value) {
+        let value = self.new_value(name, value);
+        self.put_anew(sources, name, value);
+    }
+
+    /// A value as it is put into a field that holds nothing yet.
+    pub(crate) fn new_value(&self, name: &str, value: &Value) -> hydrate::Value {
+        match (self.policy(name), value) {
             (Some(Policy::Union), Value::List(items)) => self.new_set(items),
             _ => to_hydrate(value, self.actor),
-        };
-        self.put_anew(sources, name, value);
+        }
     }
 
     pub(crate) fn put_anew(&mut self, sources: &[Source], name: &str, value: hydrate::Value) {
@@ -275,7 +280,7 @@ impl<'a> Plan<'a> {
             }
             (Cell::Scalar(Value::Counter(old)), Value::Int(n) | Value::Counter(n)) => {
                 let by = n.checked_sub(*old).ok_or_else(|| overflow(name))?;
-                self.increment_plain(sources, name, winner, by);
+                self.increment_plain(sources, &names::stored(name), winner, by);
             }
             // The same value again is no edit, unless it settles a conflict.
             (Cell::Scalar(_), value) if found.iter().all(|one| one.is(value)) => {}
@@ -351,8 +356,13 @@ impl<'a> Plan<'a> {
     }
 
     /// Adds to a counter that automerge's own means put under `stored`.
-    fn increment_plain(&mut self, sources: &[Source], name: &str, winner: &Candidate, by: i64) {
-        let stored = &*names::stored(name);
+    pub(crate) fn increment_plain(
+        &mut self,
+        sources: &[Source],
+        stored: &str,
+        winner: &Candidate,
+        by: i64,
+    ) {
         let parent = sources.iter().find(|source| {
             source.rank == winner.source.rank
                 && self.reader.views.get(source.rank).is_some_and(|view| {
@@ -361,8 +371,8 @@ impl<'a> Plan<'a> {
                 })
         });
         if let (Some(parent), true) = (parent.cloned(), by != 0) {
-            let name = stored.to_owned();
-            self.step(&parent, |object| Step::Increment(object, name, by));
+            let stored = stored.to_owned();
+            self.step(&parent, |object| Step::Increment(object, stored, by));
         }
     }
 
@@ -434,7 +444,7 @@ impl<'a> Plan<'a> {
         match (edit, &winner.cell) {
             (Edit::Increment(by), Cell::Scalar(Value::Counter(n))) => {
                 n.checked_add(*by).ok_or_else(|| overflow(name))?;
-                self.increment_plain(sources, name, winner, *by);
+                self.increment_plain(sources, &names::stored(name), winner, *by);
             }
             (Edit::Increment(by), Cell::Map) => {
                 let Some(counter) = counter(self.reader.views, &maps_among(&found)) else {
@@ -525,7 +535,7 @@ fn check_range(field: &str, length: usize, at: usize, delete: usize) -> Result<(
     Ok(())
 }
 
-fn overflow(field: &str) -> WriteError {
+pub(crate) fn overflow(field: &str) -> WriteError {
     WriteError::CounterOverflow {
         field: field.to_owned(),
     }

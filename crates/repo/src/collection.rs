@@ -132,13 +132,20 @@ impl Collection {
 
     /// Takes back what a write of this collection did, and nothing that anyone did since: a field that was written again
     /// stays, and texts, lists and counters lose just what the write put into them. Resolves once that is stored; what it
-    /// returns can be undone in turn.
+    /// returns can be undone in turn, and what is undone already stays as it is. Of several writes that were added up the
+    /// last is taken back first, each stored as a whole.
     ///
     /// # Errors
-    /// [`WriteError::NothingToUndo`](crate::WriteError::NothingToUndo) if the write is of another collection or not here.
+    /// [`WriteError::NothingToUndo`](crate::WriteError::NothingToUndo) if the write is of another collection or not here,
+    /// [`WriteError::NotTheAuthor`](crate::WriteError::NotTheAuthor) if someone else made it: another user or, without
+    /// users, another store.
     pub async fn undo(&self, written: &Written) -> Result<Written, Error> {
-        let operation = Operation::Undo(written.changes.clone());
-        self.database.write(&self.name, operation).await
+        let mut total = Written::default();
+        for changes in written.writes() {
+            let operation = Operation::Undo(changes);
+            total += self.database.write(&self.name, operation).await?;
+        }
+        Ok(total)
     }
 
     /// What loses in its records, and is settled, from now on.

@@ -124,8 +124,9 @@ export class Collection<T extends object = Fields> {
 
   /**
    * Takes back what a write of this collection did, and nothing that anyone did since: `undo(await put(…))`. Resolves once
-   * that is stored, with what can be undone in turn; rejects with the code `nothing-to-undo` if the write is not of this
-   * collection.
+   * that is stored, with what can be undone in turn; what is undone already stays as it is. Rejects with the code
+   * `nothing-to-undo` if the write is not of this collection, and `not-the-author` if someone else made it: another user or,
+   * without users, another store.
    */
   undo(written: Pick<Written, "changes">): Promise<Written> {
     return this.#inner.undo(written.changes);
