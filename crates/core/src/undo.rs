@@ -91,20 +91,18 @@ impl Plan<'_> {
         }
     }
 
-    /// Whether nobody else has put anything into the record, or nobody anything since.
+    /// Whether nobody has put anything into the record since.
     fn is_untouched(&self, sources: &[Source], undone: &Undone<'_>) -> bool {
-        let own = |source: &Source| {
-            let all = fields(self.reader.views, std::slice::from_ref(source));
-            all.values().flatten().all(|one| undone.is_own(one))
-        };
-        let since = |source: &Source| {
+        sources.iter().all(|source| {
             let [now, then] = [self.reader.views, undone.after].map(|all| all.get(source.rank));
-            undone.is_in(source.rank)
-                && now
-                    .zip(then)
-                    .is_some_and(|(now, then)| same_map(now, then, &source.object, 0))
-        };
-        sources.iter().all(own) || sources.iter().all(since)
+            let Some((now, then)) = now.zip(then) else {
+                return false;
+            };
+            match undone.is_in(source.rank) {
+                true => same_map(now, then, &source.object, 0),
+                false => now.first_name(&source.object).is_none(),
+            }
+        })
     }
 
     fn undo_fields(
@@ -152,7 +150,8 @@ impl Plan<'_> {
         let States {
             before, after, now, ..
         } = states;
-        if same_writes(before, after) {
+        // An entry of a counter stays, so that what others add to it meanwhile is not lost.
+        if same_writes(before, after) || states.stored.starts_with(names::COUNTER) {
             return self.undo_inside(sources, states, now, undone, depth);
         }
         let (own, others): (Vec<_>, Vec<_>) =
@@ -235,6 +234,11 @@ impl Plan<'_> {
     }
 
     fn put(&mut self, source: &Source, stored: &str, value: &Value) {
+        let here = candidates(self.reader.views, std::slice::from_ref(source), stored);
+        if here.last().is_some_and(|last| last.is(value)) {
+            // Automerge would keep this one, which may be the very one that is taken back.
+            self.remove(std::slice::from_ref(source), stored);
+        }
         let value = self.new_value(names::shown(stored).unwrap_or(stored), value);
         self.step(source, |object| Step::Put(object, stored.to_owned(), value));
     }

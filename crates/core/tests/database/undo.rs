@@ -172,6 +172,19 @@ fn an_undone_creation_deletes_the_record_unless_others_wrote_in_it() {
     undo(&mut a, put);
     exchange(&mut a, &mut b);
     assert_eq!(b.get("k"), Some(record(&[("y", 2.into())])));
+
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    let map = Value::Map(record(&[("x", 1.into())]));
+    let put = a.put("k", &[("m", map)]);
+    exchange(&mut a, &mut b);
+    let inner = [("y".to_owned(), Edit::Set(2.into()))];
+    b.patch("k", vec![("m", Edit::Merge(inner.into()))])
+        .unwrap();
+    exchange(&mut a, &mut b);
+    undo(&mut a, put);
+    exchange(&mut a, &mut b);
+    let left = Value::Map(record(&[("y", 2.into())]));
+    assert_eq!(b.get("k"), Some(record(&[("m", left)])));
 }
 
 #[test]
@@ -397,10 +410,12 @@ fn of_two_who_created_a_counter_or_map_each_takes_back_their_own() {
     let of_a = create(&mut a, 5, "a");
     create(&mut b, 100, "b");
     exchange(&mut a, &mut b);
-    undo(&mut a, of_a);
+    let back = undo(&mut a, of_a);
     exchange(&mut a, &mut b);
     assert_eq!(a.value("k", "n"), Value::Counter(100));
     assert_eq!(a.value("k", "m"), Value::Map(record(&[("b", 100.into())])));
+    undo(&mut a, back);
+    assert_eq!(a.value("k", "n"), Value::Counter(105));
 }
 
 #[test]
