@@ -1,5 +1,6 @@
 //! What a write makes of the one record that its writer sees, without automerge.
 
+use crate::acts::knows;
 use crate::order::{prefers, spread};
 use headwater_core::policy::Policies;
 use headwater_core::{
@@ -32,6 +33,13 @@ impl Seen<'_> {
             }
             Operation::Delete(name) if name == key => None,
             Operation::Settle(name, path, how) if name == key => self.settled(path, how),
+            Operation::PutKnown(name, record, known) if name == key => {
+                // Over a deleted record it writes a new one, of which it knows all.
+                let old = self.record.into_iter().flatten();
+                let unknown = old.filter(|(name, _)| !knows(known, name));
+                let unknown = unknown.map(|(name, value)| (name.clone(), value.clone()));
+                Some(unknown.chain(self.put(record)).collect())
+            }
             Operation::Patch(..)
             | Operation::Delete(_)
             | Operation::Declare(_)

@@ -25,6 +25,10 @@ fn threshold(case: Case) -> u64 {
         Case::DeleteDelete | Case::Regrouped => 30,
         Case::ListList | Case::MixedKinds => 15,
         Case::Kept => 5,
+        Case::UndoneAtOnce | Case::PutKnown => 150,
+        Case::UndoneLater => 90,
+        Case::Redone | Case::UndoRefused => 18,
+        Case::UndoneTwice => 10,
     }
 }
 
