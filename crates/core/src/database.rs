@@ -393,18 +393,22 @@ impl Database {
     pub(crate) fn ensure(&mut self, partition: &Partition) -> Result<(), AutomergeError> {
         if !self.partitions.contains_key(partition) {
             let header = Header::Partition(self.id, partition.clone());
-            let id = header.document();
-            self.partitions
-                .insert(partition.clone(), Document::new(&header)?);
-            self.placed.insert(id, partition.clone());
-            self.fresh.insert(id);
-            self.collections
-                .entry(partition.collection.clone())
-                .or_default()
-                .partitions
-                .insert(partition.count);
+            self.add(partition.clone(), Document::new(&header)?);
         }
         Ok(())
+    }
+
+    /// Adds the empty document of `partition`, which is not there yet.
+    pub(crate) fn add(&mut self, partition: Partition, document: Document) {
+        let id = partition.document(&self.id);
+        self.collections
+            .entry(partition.collection.clone())
+            .or_default()
+            .partitions
+            .insert(partition.count);
+        self.placed.insert(id, partition.clone());
+        self.fresh.insert(id);
+        self.partitions.insert(partition, document);
     }
 
     /// Reads the catalog anew and gives the names of the collections that changed.

@@ -130,12 +130,16 @@ pub(crate) struct Document {
 
 impl Document {
     pub fn new(header: &Header) -> Result<Self, AutomergeError> {
-        let (genesis, doc) = header.create()?;
-        Ok(Self {
+        header.create().map(Self::created)
+    }
+
+    /// One that holds nothing but this genesis.
+    pub fn created((genesis, doc): (Change, Automerge)) -> Self {
+        Self {
             genesis,
             doc,
             guard: Guard::default(),
-        })
+        }
     }
 
     /// Those of `changes` that the document does not have, if they may all belong to it.
