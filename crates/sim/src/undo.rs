@@ -151,13 +151,14 @@ impl Undos {
         let mine = |entry: &&Entry| (entry.by == by) != others;
         let mine: Vec<&Entry> = self.entries.iter().filter(mine).collect();
         let last = mine.len().checked_sub(1)?;
-        Some(
-            mine[match rng.below(100) {
-                0..50 => last,
-                50..70 => last.saturating_sub(1),
-                _ => rng.below(mine.len()),
-            }],
-        )
+        // What was undone before is undone again, and its undo too.
+        let chain = mine.iter().rev().find(|entry| entry.undo);
+        let chain = chain.map(|undo| mine.iter().filter(|one| one.chain == undo.chain));
+        Some(match (rng.below(100), chain) {
+            (0..40, Some(chain)) => *rng.pick(&chain.collect::<Vec<_>>()),
+            (0..80, _) => mine[last.saturating_sub(rng.below(2))],
+            _ => *rng.pick(&mine),
+        })
     }
 
     /// Whether what the write did stands.
