@@ -268,6 +268,23 @@ impl<'a> Reader<'a> {
         Some((rules.policies.get(name)?, rules.resolvers))
     }
 
+    /// Whether the field's policy chooses between whole values, so that nothing merges inside of one.
+    pub fn is_register(self, name: &str) -> bool {
+        let policy = self.policy(name);
+        policy.is_some_and(|(policy, _)| policy.is_register())
+    }
+
+    /// The candidate that a field shows, for a map the last of those that merge; `None` if what it shows is made of several.
+    pub fn chosen<'c>(self, name: &str, candidates: &'c [Candidate]) -> Option<&'c Candidate> {
+        match self.policy(name) {
+            Some((policy, resolvers)) if policy.is_register() => {
+                let values = self.each(candidates, 0);
+                candidates.get(resolve(policy, resolvers, values)?.index?)
+            }
+            _ => candidates.last(),
+        }
+    }
+
     /// The fields of maps that are one record or one nested map.
     pub fn merge(self, sources: &[Source], depth: usize) -> Merged {
         if let [source] = sources {

@@ -509,11 +509,9 @@ impl Action<'_> {
                 return Ok(false);
             }
             Self::Settle(path, how) => {
+                // It clears the markers by itself, or renews them.
                 plan.settle(contested, path, how)?;
-                // What met a delete clears the markers by itself, or renews them.
-                if path.is_empty() {
-                    return Ok(false);
-                }
+                return Ok(false);
             }
             // It needs the documents as they were.
             Self::Undo(_) => return Ok(false),

@@ -41,6 +41,16 @@ impl Seen<'_> {
         }
     }
 
+    /// The record that lost to a delete, which comes back when a field of it is settled.
+    fn lost(&self) -> Option<&Record> {
+        let mut of_records = self.open.iter().filter(|one| one.field.is_empty());
+        let claims = of_records.find_map(|one| one.losers.first())?;
+        match &claims.value {
+            Some(Value::Map(record)) => Some(record),
+            _ => None,
+        }
+    }
+
     fn put(&self, record: &Record) -> Record {
         let fields = record.iter().map(|(name, value)| {
             let old = self.record.and_then(|old| old.get(name));
@@ -65,7 +75,7 @@ impl Seen<'_> {
             },
             Settlement::Write(value) => value.clone(),
         };
-        let mut record = self.record.cloned();
+        let mut record = self.record.or_else(|| self.lost()).cloned();
         match path {
             [] => match value {
                 Value::Map(record) => return Some(self.put(&record)),
