@@ -244,11 +244,10 @@ impl Program {
             ));
         }
         let named = match operation {
-            Operation::Put(records) => records.contains_key(key),
-            Operation::PutKnown(name, ..)
-            | Operation::Patch(name, _)
-            | Operation::Delete(name)
-            | Operation::Settle(name, ..) => name == key,
+            Operation::Put(records) | Operation::PutKnown(records, _) => records.contains_key(key),
+            Operation::Patch(name, _) | Operation::Delete(name) | Operation::Settle(name, ..) => {
+                name == key
+            }
             Operation::Undo(_) => false,
             Operation::Declare(_) => false,
         };

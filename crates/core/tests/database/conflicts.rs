@@ -541,7 +541,7 @@ fn a_writer_that_knows_some_fields_keeps_the_others_when_it_settles_a_map() {
     exchange(&mut a, &mut b);
     let known = headwater_core::typed::Known::of::<Outer>();
     let new = record(&[("f", Value::Map(record(&[("x", 2.into())])))]);
-    let put = Operation::PutKnown("k".into(), new, known.into());
+    let put = Operation::PutKnown([("k".into(), new)].into(), known.into());
     a.write(put).unwrap();
     assert_eq!((a.value("k", "f"), a.open()), (map(2), vec![]));
 }
