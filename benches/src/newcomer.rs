@@ -8,6 +8,7 @@ use headwater::storage::{Batch, NativeStorage, Storage as _, keys};
 use headwater::{Database as Shared, DatabaseId, Edit, Options, Patch, Peer, Value};
 use headwater_core::Database;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +54,8 @@ pub struct Synced {
     pub bytes_received: u64,
     /// What it sent.
     pub bytes_sent: u64,
+    /// How often it connected: more than once if a connection broke.
+    pub connections: u64,
     /// What the new peer measured.
     #[serde(flatten)]
     pub newcomer: Newcomer,
@@ -91,6 +94,7 @@ pub async fn run(database: &Database, key: &str, programs: &Programs) -> Result<
         server_peak_bytes: bytes(resident(&server)?.peak_mb),
         bytes_received: counted.down.load(Ordering::Relaxed),
         bytes_sent: counted.up.load(Ordering::Relaxed),
+        connections: counted.connections.load(Ordering::Relaxed),
         newcomer: told.newcomer,
     })
 }
@@ -116,26 +120,33 @@ async fn store(database: &Database, folder: &Path) -> Result<()> {
 struct Counted {
     down: AtomicU64,
     up: AtomicU64,
+    connections: AtomicU64,
 }
 
 impl Counted {
-    /// Takes one connection for the server and passes everything on; gives where it listens.
+    /// Takes connections for the server and passes everything on; gives where it listens.
     async fn between(self: Arc<Self>, server: &Server) -> Result<String> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("ws://{}", listener.local_addr()?);
         let address = server.address();
         tokio::spawn(async move {
-            let (client, _) = listener.accept().await?;
-            let server = TcpStream::connect(address).await?;
-            client.set_nodelay(true)?;
-            server.set_nodelay(true)?;
-            let (from_client, to_client) = client.into_split();
-            let (from_server, to_server) = server.into_split();
-            let up = pass(from_client, to_server, &self.up);
-            let down = pass(from_server, to_client, &self.down);
-            tokio::try_join!(up, down)
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(Arc::clone(&self).carry(client, address));
+            }
         });
         Ok(url)
+    }
+
+    async fn carry(self: Arc<Self>, client: TcpStream, address: SocketAddr) -> std::io::Result<()> {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        let server = TcpStream::connect(address).await?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        let up = pass(from_client, to_server, &self.up);
+        let down = pass(from_server, to_client, &self.down);
+        tokio::try_join!(up, down).map(drop)
     }
 }
 
