@@ -250,31 +250,50 @@ impl<'a> Plan<'a> {
             self.set_register(sources, name, found, value, policy);
             return Ok(());
         }
+        // What is shown is edited where it can be, and what lost to it is settled, as it is by any write.
         match (&winner.cell, value) {
             (Cell::Text, Value::String(text) | Value::Text(text)) => {
-                if self.text(winner) != *text {
+                if !self.keep_object(sources, name, found, winner) {
+                    self.write_anew(sources, name, &Value::Text(text.clone()));
+                } else if self.text(winner) != *text {
                     self.step(&winner.source, |object| {
                         Step::UpdateText(object, text.clone())
                     });
                 }
             }
-            (Cell::Map, Value::List(items)) if self.is_set(found) => self.replace_set(found, items),
+            (Cell::Map, Value::List(items)) if self.is_set(found) => {
+                match self.keep_object(sources, name, found, winner) {
+                    true => self.replace_set(found, items),
+                    false => self.put_anew(sources, name, self.new_set(items)),
+                }
+            }
             (Cell::List, Value::List(items)) if self.policy(name) != Some(&Policy::Union) => {
-                self.replace_list(winner, items);
+                match self.keep_object(sources, name, found, winner) {
+                    true => self.replace_list(winner, items),
+                    false => self.write_anew(sources, name, value),
+                }
             }
             (Cell::Map, Value::Int(n) | Value::Counter(n)) => {
                 match counter(self.reader.views, &maps_among(found)) {
-                    Some(counter) => {
+                    Some(counter) if self.keep_object(sources, name, found, winner) => {
                         let by = n.checked_sub(counter.value).ok_or_else(|| overflow(name))?;
                         self.increment(&counter, by, name)?;
                     }
+                    Some(_) => self.write_anew(sources, name, &Value::Counter(*n)),
                     None => self.write_anew(sources, name, value),
                 }
             }
             (Cell::Map, Value::Map(map)) if !self.is_set(found) => {
                 let maps = maps_among(found);
                 match counter(self.reader.views, &maps) {
-                    None => self.replace_nested(&maps, map, known)?,
+                    None if self.keep_object(sources, name, found, winner) => {
+                        self.replace_nested(&maps, map, known)?;
+                    }
+                    None => {
+                        let old = self.reader.merge(&maps, 1).record;
+                        let new = Value::Map(known.with_unknown(map, old));
+                        self.write_anew(sources, name, &new);
+                    }
                     Some(_) => self.write_anew(sources, name, value),
                 }
             }
@@ -432,11 +451,14 @@ impl<'a> Plan<'a> {
             return Ok(());
         }
         // Where a policy chooses between whole values, what is shown is edited, which may not be the last.
-        let found = match self.policy(name) {
-            Some(policy) if policy.is_register() => {
-                self.winner_of(name, &found).cloned().into_iter().collect()
-            }
-            _ => found,
+        let found = match self.reader.is_register(name) {
+            true => self
+                .reader
+                .chosen(name, &found)
+                .cloned()
+                .into_iter()
+                .collect(),
+            false => found,
         };
         let Some(winner) = found.last() else {
             return Err(wrong_kind(name, None, edit));

@@ -39,8 +39,8 @@ pub enum Operation {
     /// Makes each record equal to the given one, creating it if needed. Fields that are equal already are not written.
     /// A key may stand once.
     Put(BTreeMap<String, Record>),
-    /// As a put of one record by a writer that knows some of its fields: the others stay as they are.
-    PutKnown(String, Record, Arc<Known>),
+    /// As a put by a writer that knows some fields of its records: the others stay as they are.
+    PutKnown(BTreeMap<String, Record>, Arc<Known>),
     /// Edits a record that is there.
     Patch(String, Patch),
     /// Deletes a record that is there.
@@ -166,17 +166,16 @@ impl Database {
             Ok(())
         };
         match operation {
-            Operation::Put(records) => {
+            Operation::Put(records) | Operation::PutKnown(records, _) => {
+                let known = match operation {
+                    Operation::PutKnown(_, known) => known,
+                    _ => &Known::All,
+                };
                 for (key, record) in records {
                     check_record(key, record)?;
                     let record = self.fit_record(collection, record)?;
-                    plan_one(key, Action::Put(&record, &Known::All))?;
+                    plan_one(key, Action::Put(&record, known))?;
                 }
-            }
-            Operation::PutKnown(key, record, known) => {
-                check_record(key, record)?;
-                let record = self.fit_record(collection, record)?;
-                plan_one(key, Action::Put(&record, known))?;
             }
             Operation::Patch(key, patch) => {
                 check_patch(key, patch)?;
@@ -557,11 +556,9 @@ impl Action<'_> {
                 return Ok(false);
             }
             Self::Settle(path, how) => {
+                // It clears the markers by itself, or renews them.
                 plan.settle(contested, path, how)?;
-                // What met a delete clears the markers by itself, or renews them.
-                if path.is_empty() {
-                    return Ok(false);
-                }
+                return Ok(false);
             }
             // It needs the documents as they were.
             Self::Undo(_) => return Ok(false),

@@ -64,8 +64,10 @@ impl Acts {
             Operation::Patch(_, patch) => acts.patch(before, patch),
             Operation::Settle(_, path, how) => acts.settle(before, path, how),
             Operation::Delete(_) | Operation::Declare(_) => {}
-            Operation::PutKnown(_, record, known) => {
-                acts.put(before, record, known);
+            Operation::PutKnown(records, known) => {
+                if let Some(record) = records.get(key) {
+                    acts.put(before, record, known);
+                }
             }
             // What it writes depends on all that was written; the oracle is told what it may have written.
             Operation::Undo(_) => {}

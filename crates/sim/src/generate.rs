@@ -127,7 +127,8 @@ impl Generator {
         let known: BTreeMap<String, Known> =
             known.map(|name| ((*name).to_owned(), Known::All)).collect();
         record.retain(|name, _| known.contains_key(name));
-        Operation::PutKnown(key.to_owned(), record, Arc::new(Known::Fields(known)))
+        let records = BTreeMap::from([(key.to_owned(), record)]);
+        Operation::PutKnown(records, Arc::new(Known::Fields(known)))
     }
 
     /// Settles one of the conflicts that are open.

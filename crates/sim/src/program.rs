@@ -510,9 +510,8 @@ impl Program {
 /// Whether the operation is about the record of `key`.
 fn names(operation: &Operation, key: &str, undos: &Undos) -> bool {
     match operation {
-        Operation::Put(records) => records.contains_key(key),
-        Operation::PutKnown(name, ..)
-        | Operation::Patch(name, _)
+        Operation::Put(records) | Operation::PutKnown(records, _) => records.contains_key(key),
+        Operation::Patch(name, _)
         | Operation::Delete(name)
         | Operation::Settle(name, ..) => name == key,
         Operation::Undo(changes) => {

@@ -60,8 +60,8 @@ export class Collection<T extends object = Fields> {
   }
 
   /**
-   * Makes the record of this key equal to `record`: fields that it does not have are removed. Resolves once that is
-   * stored.
+   * Makes the record of this key equal to `record`: fields that it does not have are removed, except those that the
+   * collection's schema does not name, if it was opened with one. Resolves once that is stored.
    */
   put(key: string, record: NewRecord<T>): Promise<Written> {
     return this.#inner.put(key, record);

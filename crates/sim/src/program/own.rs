@@ -40,10 +40,13 @@ impl Program {
     pub(super) fn put_known(&mut self, at: usize) -> Result<(), String> {
         let db = &self.peers[at].db;
         let operation = self.generator.put_known(&mut self.rng, db, COLLECTION);
-        let Operation::PutKnown(key, _, known) = &operation else {
+        let Operation::PutKnown(records, known) = &operation else {
             return Ok(());
         };
-        let (key, known) = (key.clone(), known.clone());
+        let known = known.clone();
+        let Some(key) = records.keys().next().cloned() else {
+            return Ok(());
+        };
         let unknown = |db: &Database| {
             let mut writers = db.provenance(COLLECTION, &key);
             let mut open = db.conflicts_of(COLLECTION, &key);
