@@ -9,6 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// How long a server may take to open what it holds.
+const START: Duration = Duration::from_secs(120);
+
 /// A kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -89,6 +92,11 @@ impl Server {
                     programs.data.display()
                 )
             })?;
+        Self::start_in(target, programs, folder)
+    }
+
+    /// As [`Self::start`], in a folder whose `data` may hold a store already.
+    pub fn start_in(target: Target, programs: &Programs, folder: TempDir) -> Result<Self> {
         let address = free_address()?;
         let log = File::create(folder.path().join("log"))?;
         let mut command = target.command(programs, address, &folder);
@@ -114,6 +122,11 @@ impl Server {
         format!("ws://{}/", self.address)
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What the process has used so far; nothing once it has ended, or where there is no `/proc`.
     pub fn usage(&self) -> Option<Usage> {
         usage_of(self.child.id())
@@ -127,7 +140,7 @@ impl Server {
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
-        let limit = Instant::now() + Duration::from_secs(20);
+        let limit = Instant::now() + START;
         while TcpStream::connect(self.address).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 bail!(
@@ -137,8 +150,9 @@ impl Server {
             }
             if Instant::now() > limit {
                 bail!(
-                    "the server does not listen on {} after 20 s; it said:\n{}",
+                    "the server does not listen on {} after {} s; it said:\n{}",
                     self.address,
+                    START.as_secs(),
                     self.log()
                 );
             }

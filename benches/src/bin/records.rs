@@ -1,21 +1,22 @@
-//! What records cost without any network: resolving them, and what their history grows to.
+//! What records cost: resolving them, and what their history grows to.
 //!
 //! `cargo run --release -p headwater-bench --bin records -- resolve` compares reading records under policies with reading the same
-//! maps by automerge alone; `-- growth` makes many edits of few records.
+//! document by automerge alone; `-- growth` makes many edits of few records and syncs them with a new peer; `-- partitions` makes
+//! them on two peers that are offline, while the collection's partitions grow.
 
 use anyhow::{Context, Result, ensure};
-use automerge::{ActorId, Automerge, ObjId, ROOT, ReadDoc as _, ScalarValue, hydrate};
+use automerge::{Automerge, ObjId, ROOT, ReadDoc as _, ScalarValueRef, ValueRef};
 use clap::{Parser, Subcommand};
 use headwater_bench::machine::Machine;
-use headwater_core::{
-    CollectionSchema, Database, DatabaseId, DocumentId, Edit, Operation, Patch, Policy, Record,
-    Scan, Value, Write, WriteContext,
-};
+use headwater_bench::records::{COLLECTION, filled, key};
+use headwater_bench::server::Programs;
+use headwater_bench::{growth, newcomer, partitions};
+use headwater_core::{CollectionSchema, Database, DatabaseId, Policy, Record, Scan, Value};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
-/// Measures records without a network.
+/// Measures records.
 #[derive(Parser)]
 #[command(name = "records")]
 struct Options {
@@ -36,11 +37,11 @@ enum What {
         /// How often all of them are read in each way, in turn.
         #[arg(long, default_value_t = 15)]
         rounds: usize,
-        /// Fail if policies cost more than this times what reading plainly does.
+        /// Fail if policies cost more than this times what automerge alone does.
         #[arg(long)]
         at_most: Option<f64>,
     },
-    /// Edit few records many times.
+    /// Edit few records many times, then sync a new peer with a server that has them.
     Growth {
         /// Edits of one field each.
         #[arg(long, default_value_t = 1_000_000)]
@@ -48,11 +49,34 @@ enum What {
         /// Records that they are spread over.
         #[arg(long, default_value_t = 1_000)]
         records: usize,
+        /// The `headwater` program; the one next to this program if it is not given.
+        #[arg(long)]
+        headwater: Option<PathBuf>,
+    },
+    /// Edit few records many times on two peers that are offline, which both let one partition grow to eight half way.
+    Partitions {
+        /// Edits of two fields each.
+        #[arg(long, default_value_t = 1_000_000)]
+        edits: usize,
+        /// Records that they are spread over.
+        #[arg(long, default_value_t = 1_000)]
+        records: usize,
+    },
+    /// Be the new peer that `growth` starts.
+    #[command(hide = true)]
+    Newcomer {
+        url: String,
+        database: DatabaseId,
+        key: String,
     },
 }
 
-fn main() -> Result<()> {
+#[tokio::main]
+async fn main() -> Result<()> {
     let options = Options::parse();
+    if let What::Newcomer { url, database, key } = &options.what {
+        return print(&newcomer::sync(url, *database, key).await?, true);
+    }
     let machine = Machine::describe(&std::env::temp_dir())?;
     if !options.json {
         println!(
@@ -68,14 +92,32 @@ fn main() -> Result<()> {
         } => {
             let found = resolve(records, rounds)?;
             print(&found, options.json)?;
-            let ratio = found.policies_us / found.plain_us;
-            let limit = at_most.unwrap_or(f64::INFINITY);
+            let ratio = found.ratio();
             ensure!(
-                ratio <= limit,
-                "policies cost {ratio:.2} times what reading plainly does, more than {limit}"
+                at_most.is_none_or(|limit| ratio <= limit),
+                "policies cost {ratio:.2} times what automerge alone does"
             );
         }
-        What::Growth { edits, records } => print(&growth(edits, records)?, options.json)?,
+        What::Growth {
+            edits,
+            records,
+            headwater,
+        } => {
+            let (found, database) = growth::run(edits, records)?;
+            print(&found, options.json)?;
+            let own = std::env::current_exe()?;
+            let programs = Programs {
+                headwater: headwater.unwrap_or_else(|| own.with_file_name("headwater")),
+                samod: own.with_file_name("samod-server"),
+                data: std::env::temp_dir(),
+            };
+            let found = newcomer::run(&database, &key(0), &programs).await?;
+            print(&found, options.json)?;
+        }
+        What::Partitions { edits, records } => {
+            print(&partitions::run(edits, records)?, options.json)?;
+        }
+        What::Newcomer { .. } => {}
     }
     Ok(())
 }
@@ -92,66 +134,28 @@ fn print(found: &impl Serialize, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Microseconds a record, the median over all rounds.
+/// Microseconds a record in the fastest round, since whatever else runs only adds.
 #[derive(Serialize)]
 struct Resolve {
     records: usize,
-    /// By automerge alone, into the same values.
-    automerge_us: f64,
-    /// As the records of a collection that declares nothing.
-    plain_us: f64,
-    /// As the records of a collection with a policy on every other field.
-    policies_us: f64,
+    /// All records in the order of their keys, read out of the same document by automerge alone.
+    scan_automerge_us: f64,
+    /// As those of a collection that declares nothing.
+    scan_plain_us: f64,
+    /// As those of a collection with a policy on every other field.
+    scan_policies_us: f64,
+    /// One record by its key, in the same three ways.
+    get_automerge_us: f64,
+    get_plain_us: f64,
+    get_policies_us: f64,
 }
 
-fn database(seed: u8) -> Result<Database> {
-    let id = DatabaseId::from_bytes([seed; 16]);
-    Ok(Database::new(id, ActorId::from([seed; 16]))?)
-}
-
-fn write(database: &mut Database, operation: Operation) -> Result<usize> {
-    let local = database.write(Write {
-        collection: "records".to_owned(),
-        operation,
-        context: WriteContext {
-            origin: Some("bench".to_owned()),
-            user: None,
-            at: 1_700_000_000_000,
-        },
-    })?;
-    let bytes = local
-        .changes
-        .iter()
-        .map(|(_, change)| change.raw_bytes().len());
-    Ok(bytes.sum())
-}
-
-fn record(n: usize) -> Record {
-    let n = i64::try_from(n).unwrap_or_default();
-    let text = |what: &str| Value::String(format!("{what} number {n}"));
-    Record::from([
-        ("title".to_owned(), text("title")),
-        ("city".to_owned(), text("city")),
-        ("best".to_owned(), Value::Int(n)),
-        ("least".to_owned(), Value::Float(n as f64 / 8.0)),
-        ("open".to_owned(), Value::Bool(n % 2 == 0)),
-        ("at".to_owned(), Value::Timestamp(n)),
-    ])
-}
-
-fn key(n: usize) -> String {
-    format!("record-{n}")
-}
-
-fn filled(seed: u8, records: usize, schema: CollectionSchema) -> Result<Database> {
-    let mut database = database(seed)?;
-    write(&mut database, Operation::Declare(schema.partitions(1)))?;
-    let all: Vec<usize> = (0..records).collect();
-    for some in all.chunks(1000) {
-        let records: BTreeMap<_, _> = some.iter().map(|n| (key(*n), record(*n))).collect();
-        write(&mut database, Operation::Put(records))?;
+impl Resolve {
+    /// What policies cost in proportion to automerge alone: the more of both ways to read.
+    fn ratio(&self) -> f64 {
+        let scan = self.scan_policies_us / self.scan_automerge_us;
+        scan.max(self.get_policies_us / self.get_automerge_us)
     }
-    Ok(database)
 }
 
 fn resolve(records: usize, rounds: usize) -> Result<Resolve> {
@@ -165,64 +169,110 @@ fn resolve(records: usize, rounds: usize) -> Result<Resolve> {
         .policy("city", custom);
     let plain = filled(1, records, CollectionSchema::new())?;
     let policies = filled(2, records, schema)?;
-    let mut document = Automerge::new();
-    let objects = alone(&mut document, records)?;
-    let (mut by_automerge, mut by_plain, mut by_policies) = (vec![], vec![], vec![]);
-    for _ in 0..rounds.max(1) {
-        by_automerge.push(timed(records, || {
-            objects
-                .iter()
-                .map(|object| read(&document, object).len())
+    let partition = plain.documents().into_iter().nth(1);
+    let document = partition.and_then(|id| plain.document(&id));
+    let alone = Alone::new(document.context("the records have no document")?, records)?;
+    let of_database = |database: &Database| Times {
+        scan: timed(records, || {
+            fields(&database.scan(COLLECTION, &Scan::default()))
+        }),
+        get: timed(records, || {
+            let keys = alone.places.iter().map(|(key, _)| key);
+            keys.filter_map(|key| database.get(COLLECTION, key))
+                .map(|record| record.len())
                 .sum()
-        }));
-        for (database, times) in [(&plain, &mut by_plain), (&policies, &mut by_policies)] {
-            times.push(timed(records, || {
-                let all = database.scan("records", &Scan::default());
-                all.iter().map(|(_, record)| record.len()).sum()
-            }));
-        }
+        }),
+    };
+    let mut times: [Vec<Times>; 3] = Default::default();
+    for _ in 0..rounds.max(1) {
+        times[0].push(Times {
+            scan: timed(records, || fields(&alone.scan())),
+            get: timed(records, || alone.get_all().map(|record| record.len()).sum()),
+        });
+        times[1].push(of_database(&plain));
+        times[2].push(of_database(&policies));
     }
+    let scan = |way: usize| least(times[way].iter().map(|time| time.scan));
+    let get = |way: usize| least(times[way].iter().map(|time| time.get));
     Ok(Resolve {
         records,
-        automerge_us: median(by_automerge),
-        plain_us: median(by_plain),
-        policies_us: median(by_policies),
+        scan_automerge_us: scan(0),
+        scan_plain_us: scan(1),
+        scan_policies_us: scan(2),
+        get_automerge_us: get(0),
+        get_plain_us: get(1),
+        get_policies_us: get(2),
     })
 }
 
-/// The same records as maps of a plain document.
-fn alone(document: &mut Automerge, records: usize) -> Result<Vec<ObjId>> {
-    use automerge::transaction::Transactable as _;
-    let mut transaction = document.transaction();
-    let mut objects = Vec::new();
-    for n in 0..records {
-        let fields = record(n).into_iter().filter_map(|(name, value)| {
-            let scalar = match value {
-                Value::String(text) => ScalarValue::from(text.as_str()),
-                Value::Int(n) => ScalarValue::from(n),
-                Value::Float(f) => ScalarValue::from(f),
-                Value::Bool(b) => ScalarValue::from(b),
-                Value::Timestamp(at) => ScalarValue::Timestamp(at),
-                _ => return None,
-            };
-            Some((name, hydrate::Value::Scalar(scalar)))
-        });
-        let map: std::collections::HashMap<_, _> = fields.collect();
-        let map = hydrate::Value::Map(map.into());
-        objects.push(transaction.batch_create_object(ROOT, key(n), &map, false)?);
-    }
-    transaction.commit();
-    Ok(objects)
+/// Microseconds a record.
+struct Times {
+    scan: f64,
+    get: f64,
 }
 
-fn read(document: &Automerge, object: &ObjId) -> BTreeMap<String, ScalarValue> {
-    let range = document.map_range(object, ..);
-    range
-        .filter_map(|item| match item.value.into_value() {
-            automerge::Value::Scalar(scalar) => Some((item.key.into_owned(), scalar.into_owned())),
-            automerge::Value::Object(_) => None,
+/// The records of a partition's document for who reads it by automerge alone, and knows in which map each key is.
+struct Alone<'a> {
+    document: &'a Automerge,
+    maps: Vec<ObjId>,
+    /// Every key, with the index of its map.
+    places: Vec<(String, usize)>,
+}
+
+impl<'a> Alone<'a> {
+    fn new(document: &'a Automerge, records: usize) -> Result<Self> {
+        let (_, all) = document.get(ROOT, "records")?.context("no records")?;
+        let maps: Vec<ObjId> = document.map_range(&all, ..).map(|item| item.id()).collect();
+        let mut places = Vec::new();
+        for n in 0..records {
+            let holds = |map: &ObjId| matches!(document.get(map, key(n)), Ok(Some(_)));
+            let map = maps.iter().position(holds).context("a record is gone")?;
+            places.push((key(n), map));
+        }
+        Ok(Self {
+            document,
+            maps,
+            places,
         })
-        .collect()
+    }
+
+    fn scan(&self) -> Vec<(String, Record)> {
+        let mut all = Vec::new();
+        for map in &self.maps {
+            for item in self.document.map_range(map, ..) {
+                let record = self.read(&item.id());
+                all.push((item.key.into_owned(), record));
+            }
+        }
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    fn get_all(&self) -> impl Iterator<Item = Record> {
+        self.places.iter().filter_map(|(key, map)| {
+            let (_, object) = self.document.get(&self.maps[*map], key.as_str()).ok()??;
+            Some(self.read(&object))
+        })
+    }
+
+    fn read(&self, object: &ObjId) -> Record {
+        let fields = self.document.map_range(object, ..).filter_map(|item| {
+            let value = match item.value {
+                ValueRef::Scalar(ScalarValueRef::Str(text)) => Value::String(text.into_owned()),
+                ValueRef::Scalar(ScalarValueRef::Int(n)) => Value::Int(n),
+                ValueRef::Scalar(ScalarValueRef::F64(f)) => Value::Float(f),
+                ValueRef::Scalar(ScalarValueRef::Boolean(b)) => Value::Bool(b),
+                ValueRef::Scalar(ScalarValueRef::Timestamp(at)) => Value::Timestamp(at),
+                _ => return None,
+            };
+            Some((item.key.into_owned(), value))
+        });
+        fields.collect()
+    }
+}
+
+fn fields(records: &[(String, Record)]) -> usize {
+    records.iter().map(|(_, record)| record.len()).sum()
 }
 
 /// Microseconds for each of `records`.
@@ -234,106 +284,6 @@ fn timed(records: usize, work: impl FnOnce() -> usize) -> f64 {
     elapsed / records as f64
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or_default()
-}
-
-/// What many edits of few records cost.
-#[derive(Serialize)]
-struct Growth {
-    edits: usize,
-    records: usize,
-    seconds_to_make: f64,
-    edits_a_second: f64,
-    /// Of the changes, as they are stored and sent one by one.
-    bytes_of_changes: usize,
-    /// Of the documents, saved as a whole.
-    bytes_saved: usize,
-    bytes_saved_an_edit: f64,
-    /// Before and after the edits; the process also holds what it measures with.
-    resident_bytes_before: u64,
-    resident_bytes_after: u64,
-    seconds_to_load: f64,
-    /// One more edit at the end.
-    microseconds_to_edit: f64,
-    /// Reading one record at the end.
-    microseconds_to_read: f64,
-}
-
-fn growth(edits: usize, records: usize) -> Result<Growth> {
-    let mut database = filled(3, records, CollectionSchema::new())?;
-    let before = resident()?;
-    let begun = Instant::now();
-    let mut bytes_of_changes = 0;
-    for n in 0..edits {
-        bytes_of_changes += write(&mut database, edit(n, records))?;
-        if (n + 1) % 50_000 == 0 {
-            eprintln!(
-                "{} of {edits} edits, {:.0} s",
-                n + 1,
-                begun.elapsed().as_secs_f64()
-            );
-        }
-    }
-    let seconds_to_make = begun.elapsed().as_secs_f64();
-    let resident_bytes_after = resident()?;
-    let last = Instant::now();
-    write(&mut database, edit(edits, records))?;
-    let microseconds_to_edit = last.elapsed().as_secs_f64() * 1e6;
-    let read = Instant::now();
-    database
-        .get("records", &key(0))
-        .context("a record is gone")?;
-    let microseconds_to_read = read.elapsed().as_secs_f64() * 1e6;
-
-    let ids = database.documents();
-    let saved: Vec<(DocumentId, Vec<Vec<u8>>)> = ids
-        .into_iter()
-        .filter_map(|id| Some((id, vec![database.document(&id)?.save()])))
-        .collect();
-    let bytes_saved = saved
-        .iter()
-        .flat_map(|(_, chunks)| chunks)
-        .map(Vec::len)
-        .sum();
-    let loading = Instant::now();
-    let (loaded, damaged) = Database::restore(database.id(), ActorId::from([9; 16]), saved)?;
-    let seconds_to_load = loading.elapsed().as_secs_f64();
-    ensure!(damaged.is_empty(), "{damaged:?}");
-    ensure!(
-        loaded.heads() == database.heads(),
-        "it loaded something else"
-    );
-    Ok(Growth {
-        edits,
-        records,
-        seconds_to_make,
-        edits_a_second: edits as f64 / seconds_to_make,
-        bytes_of_changes,
-        bytes_saved,
-        bytes_saved_an_edit: bytes_saved as f64 / edits as f64,
-        resident_bytes_before: before,
-        resident_bytes_after,
-        seconds_to_load,
-        microseconds_to_edit,
-        microseconds_to_read,
-    })
-}
-
-/// Sets one field of one record, the records in turn.
-fn edit(n: usize, records: usize) -> Operation {
-    let value = Value::Int(i64::try_from(n).unwrap_or_default());
-    let patch = Patch::from([("best".to_owned(), Edit::Set(value))]);
-    Operation::Patch(key(n % records), patch)
-}
-
-fn resident() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1));
-    Ok(kib
-        .context("no VmRSS in /proc/self/status")?
-        .parse::<u64>()?
-        * 1024)
+fn least(times: impl Iterator<Item = f64>) -> f64 {
+    times.fold(f64::INFINITY, f64::min)
 }

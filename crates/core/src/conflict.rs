@@ -64,7 +64,8 @@ impl Conflict {
 pub enum ConflictKind {
     /// Several values of one field.
     Values,
-    /// Edits of a record that others deleted; the delete won.
+    /// Edits of a record that others deleted; the delete won. The one of the record as a whole has what the record would
+    /// show; where that in turn passes over a value, there is one of the field.
     EditLost,
     /// A delete of a record that others edited; the edit won.
     DeleteLost,
@@ -121,9 +122,8 @@ impl Database {
 
     /// What lost in a collection, in the order of keys. `scan` chooses among the keys; its limit counts records.
     pub fn conflicts(&self, collection: &str, scan: &Scan) -> Vec<Conflict> {
-        self.contested_keys(collection, scan)
-            .into_iter()
-            .map(|key| self.conflicts_of(collection, &key))
+        self.standing(collection, scan)
+            .map(|standing| standing.conflicts)
             .filter(|conflicts| !conflicts.is_empty())
             .take(scan.limit.unwrap_or(usize::MAX))
             .flatten()
@@ -238,7 +238,7 @@ impl<'l> Ledger<'l> {
 
     fn field(&mut self, reader: Reader<'_>, name: &str, candidates: &[Candidate], depth: usize) {
         let policy = reader.policy(name);
-        let register = policy.is_some_and(|(policy, _)| policy.is_register());
+        let register = reader.is_register(name);
         let maps = maps_among(candidates);
         let whole = counter(reader.views, &maps).is_some() || is_set(reader.views, &maps);
         let wins = matches!(candidates.last(), Some(last) if last.cell == Cell::Map);
@@ -340,6 +340,19 @@ impl<'l> Ledger<'l> {
             winner,
             vec![loser],
         );
+        // What the record would show if it stood has in turn passed over values.
+        let mut within = Ledger::new(self.collection, self.key, self.counts);
+        within.walk(reader, &found.sources, 0);
+        let lost = within.conflicts.into_iter();
+        let lost = lost.filter(|conflict| !conflict.losers.is_empty());
+        self.conflicts.extend(lost.map(|conflict| Conflict {
+            kind: ConflictKind::EditLost,
+            policy: rule.name().to_owned(),
+            shown: None,
+            winner: None,
+            resolved: true,
+            ..conflict
+        }));
     }
 
     fn add(
@@ -402,12 +415,17 @@ fn writers(
         let Some(name) = names::shown(&stored) else {
             continue;
         };
-        let (candidates, made) = shown_of(reader, name, candidates);
-        let Some(last) = candidates.last() else {
+        // Where a policy makes a value of several, the newest stands for all of them.
+        let chosen = reader.chosen(name, &candidates);
+        let made = chosen.is_none();
+        let Some(last) = chosen.or(candidates.last()) else {
             continue;
         };
         path.push(name.to_owned());
-        let maps = maps_among(&candidates);
+        let maps = match reader.is_register(name) {
+            true => maps_among(std::slice::from_ref(last)),
+            false => maps_among(&candidates),
+        };
         let leaf = made || counter(reader.views, &maps).is_some() || is_set(reader.views, &maps);
         match &last.cell {
             Cell::Map if !leaf && path.len() <= MAX_DEPTH => {
@@ -421,26 +439,6 @@ fn writers(
             }
         }
         path.pop();
-    }
-}
-
-/// Those of the candidates that a field shows, the newest last: the one that its policy chooses, or all of them where there
-/// is none, or where it makes a value of its own, which is told too.
-fn shown_of(
-    reader: Reader<'_>,
-    name: &str,
-    mut candidates: Vec<Candidate>,
-) -> (Vec<Candidate>, bool) {
-    let Some((policy, resolvers)) = reader.policy(name) else {
-        return (candidates, false);
-    };
-    if !policy.is_register() {
-        return (candidates, false);
-    }
-    let resolved = resolve(policy, resolvers, reader.each(&candidates, 0));
-    match resolved.and_then(|resolved| resolved.index) {
-        Some(index) => (vec![candidates.swap_remove(index)], false),
-        None => (candidates, true),
     }
 }
 

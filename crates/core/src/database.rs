@@ -207,53 +207,54 @@ impl Database {
 
     /// Records in the order of their keys.
     pub fn scan(&self, collection: &str, scan: &Scan) -> Vec<(String, Record)> {
-        self.found(collection, scan)
-            .filter_map(|(key, found)| Some((key, found.record?)))
-            .take(scan.limit.unwrap_or(usize::MAX))
-            .collect()
-    }
-
-    /// The keys that `scan` chooses, whose record may hold a conflict.
-    pub(crate) fn contested_keys(&self, collection: &str, scan: &Scan) -> Vec<String> {
-        self.found(collection, scan)
-            .filter(|(_, found)| found.contested)
-            .map(|(key, _)| key)
-            .collect()
+        self.found(collection, scan, |key, found, _, _| {
+            Some((key, found.record?))
+        })
+        .flatten()
+        .take(scan.limit.unwrap_or(usize::MAX))
+        .collect()
     }
 
     /// All of a collection for who keeps a copy: every key that a record was ever written under, in order, with the record
     /// that stands there, if any, and what lost in it. Costs little more than [`Self::scan`] where nothing did.
     pub fn standings(&self, collection: &str) -> Vec<Standing> {
-        self.found(collection, &Scan::default())
-            .map(|(key, found)| Standing {
-                conflicts: match found.contested {
-                    true => self.conflicts_of(collection, &key),
-                    false => Vec::new(),
-                },
-                record: found.record,
-                key,
-            })
-            .collect()
+        self.standing(collection, &Scan::default()).collect()
     }
 
-    /// What stands under the keys that `scan` chooses, deleted records too. Where a record was created once, which is nearly
-    /// always, this is cheaper than [`Self::find`].
-    fn found(&self, collection: &str, scan: &Scan) -> impl Iterator<Item = (String, Found)> {
+    /// As [`Self::standings`], of the keys that `scan` chooses.
+    pub(crate) fn standing(&self, collection: &str, scan: &Scan) -> impl Iterator<Item = Standing> {
+        self.found(collection, scan, |key, found, views, counts| Standing {
+            conflicts: self.ledger(collection, &key, &found, views, counts),
+            record: found.record,
+            key,
+        })
+    }
+
+    /// What `make` makes of each key that `scan` chooses, of deleted records too: it is given what was found, the documents
+    /// that it was found in and their partition counts. Where a record was created once, which is nearly always, this is
+    /// cheaper than [`Self::find`].
+    fn found<T>(
+        &self,
+        collection: &str,
+        scan: &Scan,
+        make: impl Fn(String, Found, &[View<'_>], &[u32]) -> T,
+    ) -> impl Iterator<Item = T> {
         let rule = self.delete_rule(collection);
         let places = self.places(collection, |key| scan.wants(key));
-        places.into_iter().map(move |(key, place)| {
-            let found = match place {
-                Place::One(document, object) => {
-                    let source = Source { rank: 0, object };
-                    let views = [View::now(&document.doc)];
-                    read(self.reader(collection, &views), &key, vec![source], rule)
-                }
-                Place::Several => {
-                    let (_, views) = self.views(collection, &key);
-                    self.find(collection, &views, &key)
-                }
-            };
-            (key, found)
+        places.into_iter().map(move |(key, place)| match place {
+            Place::One(partition, document, object) => {
+                let source = Source { rank: 0, object };
+                let views = [View::now(&document.doc)];
+                let reader = self.reader(collection, &views);
+                let found = read(reader, &key, vec![source], rule);
+                make(key, found, &views, &[partition.count])
+            }
+            Place::Several => {
+                let (partitions, views) = self.views(collection, &key);
+                let counts: Vec<u32> = partitions.iter().map(|one| one.count).collect();
+                let found = self.find(collection, &views, &key);
+                make(key, found, &views, &counts)
+            }
         })
     }
 
@@ -276,7 +277,7 @@ impl Database {
                         continue;
                     }
                     let place = match entry.cell {
-                        Cell::Map if !entry.conflict => Place::One(document, entry.id),
+                        Cell::Map if !entry.conflict => Place::One(partition, document, entry.id),
                         _ => Place::Several,
                     };
                     places
@@ -393,18 +394,22 @@ impl Database {
     pub(crate) fn ensure(&mut self, partition: &Partition) -> Result<(), AutomergeError> {
         if !self.partitions.contains_key(partition) {
             let header = Header::Partition(self.id, partition.clone());
-            let id = header.document();
-            self.partitions
-                .insert(partition.clone(), Document::new(&header)?);
-            self.placed.insert(id, partition.clone());
-            self.fresh.insert(id);
-            self.collections
-                .entry(partition.collection.clone())
-                .or_default()
-                .partitions
-                .insert(partition.count);
+            self.add(partition.clone(), Document::new(&header)?);
         }
         Ok(())
+    }
+
+    /// Adds the empty document of `partition`, which is not there yet.
+    pub(crate) fn add(&mut self, partition: Partition, document: Document) {
+        let id = partition.document(&self.id);
+        self.collections
+            .entry(partition.collection.clone())
+            .or_default()
+            .partitions
+            .insert(partition.count);
+        self.placed.insert(id, partition.clone());
+        self.fresh.insert(id);
+        self.partitions.insert(partition, document);
     }
 
     /// Reads the catalog anew and gives the names of the collections that changed.
@@ -441,7 +446,7 @@ impl Database {
 /// Where a record is.
 enum Place<'a> {
     /// In this map of this document alone.
-    One(&'a Document, ObjId),
+    One(&'a Partition, &'a Document, ObjId),
     /// Created more than once.
     Several,
 }

@@ -64,6 +64,23 @@ impl Provenance {
     }
 }
 
+/// What a change's message holds: its provenance, and whatever else it has to say. Older readers leave out what they do not know.
+#[derive(Serialize, Deserialize)]
+struct Message {
+    #[serde(flatten)]
+    provenance: Provenance,
+    /// The change of the same document that this one takes back, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    undoes: Option<String>,
+}
+
+/// The change that a change with this message takes back, as it claims.
+pub(crate) fn undone_by(message: Option<&str>) -> Option<ChangeHash> {
+    let message = message.filter(|message| message.contains("\"undoes\""))?;
+    let message: Message = serde_json::from_str(message).ok()?;
+    message.undoes?.parse().ok()
+}
+
 /// The chunks of bytes from outside, read into changes.
 pub(crate) struct Parsed {
     pub changes: Vec<Change>,
@@ -113,12 +130,16 @@ pub(crate) struct Document {
 
 impl Document {
     pub fn new(header: &Header) -> Result<Self, AutomergeError> {
-        let (genesis, doc) = header.create()?;
-        Ok(Self {
+        header.create().map(Self::created)
+    }
+
+    /// One that holds nothing but this genesis.
+    pub fn created((genesis, doc): (Change, Automerge)) -> Self {
+        Self {
             genesis,
             doc,
             guard: Guard::default(),
-        })
+        }
     }
 
     /// Those of `changes` that the document does not have, if they may all belong to it.
@@ -186,12 +207,13 @@ impl Document {
         }
     }
 
-    /// Carries out `steps` as one change of `actor`; `None` if there are none.
+    /// Carries out `steps` as one change of `actor`; `None` if there are none. `undoes` is the change that they take back.
     pub fn commit(
         &mut self,
         steps: Vec<Step>,
         actor: &ActorId,
         context: &WriteContext,
+        undoes: Option<ChangeHash>,
     ) -> Result<Option<Change>, AutomergeError> {
         if steps.is_empty() {
             return Ok(None);
@@ -202,8 +224,12 @@ impl Document {
             user: context.user.clone(),
             at: context.at,
         };
+        let message = Message {
+            provenance,
+            undoes: undoes.map(|hash| hash.to_string()),
+        };
         // A struct of strings and integers always has a JSON form.
-        let message = serde_json::to_string(&provenance).unwrap_or_default();
+        let message = serde_json::to_string(&message).unwrap_or_default();
         let options = CommitOptions::default()
             .with_message(message)
             .with_time(context.at.div_euclid(1000));

@@ -1,7 +1,9 @@
 //! What a writer asks for, and why it can be refused.
 
 use crate::value::{MAX_DEPTH, Record, Value};
+use automerge::ActorId;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The longest record key, in bytes of UTF-8.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -62,6 +64,48 @@ pub struct WriteContext {
     pub user: Option<String>,
     /// The writer's clock, milliseconds since 1970.
     pub at: i64,
+}
+
+/// Who made a change: the user it claims or, if it claims none, the store that it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Author {
+    /// This user, on whatever device.
+    User(String),
+    /// Whoever wrote into this store: the first 8 bytes of the change's actor, fewer if it has fewer.
+    Store(Vec<u8>),
+}
+
+impl Author {
+    pub(crate) fn of(user: Option<&str>, actor: &ActorId) -> Self {
+        match user {
+            Some(user) => Self::User(user.to_owned()),
+            None => Self::store(actor),
+        }
+    }
+
+    fn store(actor: &ActorId) -> Self {
+        Self::Store(actor.to_bytes().iter().take(8).copied().collect())
+    }
+
+    /// Whether a writer, by the user they claim and their actor, is this author.
+    pub(crate) fn is(&self, user: Option<&str>, actor: &ActorId) -> bool {
+        match self {
+            Self::User(author) => user == Some(author),
+            Self::Store(_) => *self == Self::store(actor),
+        }
+    }
+}
+
+impl fmt::Display for Author {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user) => write!(f, "the user {user:?}"),
+            Self::Store(store) => {
+                f.write_str("the store ")?;
+                store.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+    }
 }
 
 /// Why a write was refused. Nothing was changed.
@@ -132,6 +176,16 @@ pub enum WriteError {
     NothingToUndo {
         /// Its hash.
         change: String,
+    },
+    /// A change that someone else made.
+    #[error(
+        "the change {change} was made by {author}, who alone can undo it; write what should stand instead"
+    )]
+    NotTheAuthor {
+        /// Its hash.
+        change: String,
+        /// Who made it, as it claims.
+        author: Author,
     },
     /// A record was to become something else.
     #[error("the record {key:?} can only be settled with a record, not with a {found}")]

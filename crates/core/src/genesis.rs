@@ -4,9 +4,10 @@
 //! apart from each other still merge cleanly, and a document certifies by itself which database and partition it is.
 
 use crate::id::{BUCKETS, DatabaseId, DocumentId, Partition};
+use automerge::legacy::{Key, OpType};
 use automerge::transaction::{CommitOptions, Transactable as _};
 use automerge::{
-    ActorId, Automerge, AutomergeError, Change, ObjId, ObjType, ROOT, ReadDoc as _, hydrate,
+    ActorId, Automerge, AutomergeError, Change, ObjId, ObjType, ROOT, ScalarValue, hydrate,
 };
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -16,6 +17,8 @@ pub const FORMAT: u64 = 1;
 
 /// The genesis change's actor; no replica has it.
 const GENESIS_ACTOR: [u8; 16] = [0; 16];
+/// The header map and its six fields.
+const HEADER_OPS: usize = 7;
 /// The op counters that the genesis gives to the bucket maps: after the header map with its six fields, and `records`.
 const FIRST_BUCKET_OP: u64 = 9;
 
@@ -77,34 +80,47 @@ impl Header {
 
     /// Reads the header out of a genesis change that came from outside; `None` if it is not one, to the byte.
     pub fn read(genesis: &Change) -> Option<Self> {
+        Self::recreate(genesis).map(|(header, _, _)| header)
+    }
+
+    /// As [`Self::read`], with the genesis change and a document that holds nothing else.
+    pub(crate) fn recreate(genesis: &Change) -> Option<(Self, Change, Automerge)> {
         if genesis.actor_id().to_bytes() != GENESIS_ACTOR || !genesis.deps().is_empty() {
             return None;
         }
-        let mut doc = Automerge::new();
-        doc.apply_changes([genesis.clone()]).ok()?;
-        let (_, header) = doc.get(ROOT, "headwater").ok()??;
-        let int = |name: &str| match doc.get(&header, name) {
-            Ok(Some((value, _))) => value.as_u64(),
+        // Only the header's own operations are looked at: the hash tells of the rest.
+        let decoded = genesis.decode();
+        let operations = decoded.operations.iter().take(HEADER_OPS);
+        let fields: HashMap<&str, &ScalarValue> = operations
+            .filter_map(|op| match (&op.key, &op.action) {
+                (Key::Map(name), OpType::Put(value)) => Some((name.as_str(), value)),
+                _ => None,
+            })
+            .collect();
+        let int = |name: &str| fields.get(name)?.as_u64()?.try_into().ok();
+        let text = |name: &str| match fields.get(name)? {
+            ScalarValue::Str(text) => Some(text.as_str()),
             _ => None,
         };
-        let (database, _) = doc.get(&header, "database").ok()??;
-        let database = DatabaseId::from_bytes(database.as_bytes()?.try_into().ok()?);
-        let (kind, _) = doc.get(&header, "kind").ok()??;
-        let found = match kind.as_str()? {
+        let ScalarValue::Bytes(database) = fields.get("database")? else {
+            return None;
+        };
+        let database = DatabaseId::from_bytes(database.as_slice().try_into().ok()?);
+        let found = match text("kind")? {
             "catalog" => Self::Catalog(database),
             "partition" => {
-                let (collection, _) = doc.get(&header, "collection").ok()??;
                 let partition = Partition {
-                    collection: collection.as_str()?.to_owned(),
-                    count: int("count")?.try_into().ok()?,
-                    index: int("index")?.try_into().ok()?,
+                    collection: text("collection")?.to_owned(),
+                    count: int("count")?,
+                    index: int("index")?,
                 };
                 let fits = partition.index < partition.count;
                 fits.then_some(Self::Partition(database, partition))?
             }
             _ => return None,
         };
-        (found.genesis().ok()?.hash() == genesis.hash()).then_some(found)
+        let (ours, doc) = found.create().ok()?;
+        (ours.hash() == genesis.hash()).then_some((found, ours, doc))
     }
 }
 

@@ -26,6 +26,7 @@ mod tombstone;
 mod touched;
 pub mod typed;
 mod undo;
+mod undone;
 pub mod value;
 mod write;
 
@@ -34,7 +35,7 @@ pub use conflict::{Claim, ClaimId, Conflict, ConflictKind, Settlement};
 pub use database::{Database, Quarantined, Scan, Standing};
 pub use document::{DocumentError, Provenance};
 pub use edit::{
-    Edit, MAX_KEY_BYTES, MAX_PUT_COST, MAX_RECORD_BYTES, Patch, WriteContext, WriteError,
+    Author, Edit, MAX_KEY_BYTES, MAX_PUT_COST, MAX_RECORD_BYTES, Patch, WriteContext, WriteError,
     check_put, put_cost,
 };
 pub use event::{Attribution, ConflictEvent, Event, Observe, RecordChange, RecordEvent};

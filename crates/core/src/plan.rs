@@ -204,11 +204,16 @@ impl<'a> Plan<'a> {
 
     /// Puts `value` into the winning map and removes the name from the others.
     pub(crate) fn write_anew(&mut self, sources: &[Source], name: &str, value: &Value) {
-        let value = match (self.policy(name), value) {
+        let value = self.new_value(name, value);
+        self.put_anew(sources, name, value);
+    }
+
+    /// A value as it is put into a field that holds nothing yet.
+    pub(crate) fn new_value(&self, name: &str, value: &Value) -> hydrate::Value {
+        match (self.policy(name), value) {
             (Some(Policy::Union), Value::List(items)) => self.new_set(items),
             _ => to_hydrate(value, self.actor),
-        };
-        self.put_anew(sources, name, value);
+        }
     }
 
     pub(crate) fn put_anew(&mut self, sources: &[Source], name: &str, value: hydrate::Value) {
@@ -245,37 +250,56 @@ impl<'a> Plan<'a> {
             self.set_register(sources, name, found, value, policy);
             return Ok(());
         }
+        // What is shown is edited where it can be, and what lost to it is settled, as it is by any write.
         match (&winner.cell, value) {
             (Cell::Text, Value::String(text) | Value::Text(text)) => {
-                if self.text(winner) != *text {
+                if !self.keep_object(sources, name, found, winner) {
+                    self.write_anew(sources, name, &Value::Text(text.clone()));
+                } else if self.text(winner) != *text {
                     self.step(&winner.source, |object| {
                         Step::UpdateText(object, text.clone())
                     });
                 }
             }
-            (Cell::Map, Value::List(items)) if self.is_set(found) => self.replace_set(found, items),
+            (Cell::Map, Value::List(items)) if self.is_set(found) => {
+                match self.keep_object(sources, name, found, winner) {
+                    true => self.replace_set(found, items),
+                    false => self.put_anew(sources, name, self.new_set(items)),
+                }
+            }
             (Cell::List, Value::List(items)) if self.policy(name) != Some(&Policy::Union) => {
-                self.replace_list(winner, items);
+                match self.keep_object(sources, name, found, winner) {
+                    true => self.replace_list(winner, items),
+                    false => self.write_anew(sources, name, value),
+                }
             }
             (Cell::Map, Value::Int(n) | Value::Counter(n)) => {
                 match counter(self.reader.views, &maps_among(found)) {
-                    Some(counter) => {
+                    Some(counter) if self.keep_object(sources, name, found, winner) => {
                         let by = n.checked_sub(counter.value).ok_or_else(|| overflow(name))?;
                         self.increment(&counter, by, name)?;
                     }
+                    Some(_) => self.write_anew(sources, name, &Value::Counter(*n)),
                     None => self.write_anew(sources, name, value),
                 }
             }
             (Cell::Map, Value::Map(map)) if !self.is_set(found) => {
                 let maps = maps_among(found);
                 match counter(self.reader.views, &maps) {
-                    None => self.replace_nested(&maps, map, known)?,
+                    None if self.keep_object(sources, name, found, winner) => {
+                        self.replace_nested(&maps, map, known)?;
+                    }
+                    None => {
+                        let old = self.reader.merge(&maps, 1).record;
+                        let new = Value::Map(known.with_unknown(map, old));
+                        self.write_anew(sources, name, &new);
+                    }
                     Some(_) => self.write_anew(sources, name, value),
                 }
             }
             (Cell::Scalar(Value::Counter(old)), Value::Int(n) | Value::Counter(n)) => {
                 let by = n.checked_sub(*old).ok_or_else(|| overflow(name))?;
-                self.increment_plain(sources, name, winner, by);
+                self.increment_plain(sources, &names::stored(name), winner, by);
             }
             // The same value again is no edit, unless it settles a conflict.
             (Cell::Scalar(_), value) if found.iter().all(|one| one.is(value)) => {}
@@ -351,8 +375,13 @@ impl<'a> Plan<'a> {
     }
 
     /// Adds to a counter that automerge's own means put under `stored`.
-    fn increment_plain(&mut self, sources: &[Source], name: &str, winner: &Candidate, by: i64) {
-        let stored = &*names::stored(name);
+    pub(crate) fn increment_plain(
+        &mut self,
+        sources: &[Source],
+        stored: &str,
+        winner: &Candidate,
+        by: i64,
+    ) {
         let parent = sources.iter().find(|source| {
             source.rank == winner.source.rank
                 && self.reader.views.get(source.rank).is_some_and(|view| {
@@ -361,8 +390,8 @@ impl<'a> Plan<'a> {
                 })
         });
         if let (Some(parent), true) = (parent.cloned(), by != 0) {
-            let name = stored.to_owned();
-            self.step(&parent, |object| Step::Increment(object, name, by));
+            let stored = stored.to_owned();
+            self.step(&parent, |object| Step::Increment(object, stored, by));
         }
     }
 
@@ -422,11 +451,14 @@ impl<'a> Plan<'a> {
             return Ok(());
         }
         // Where a policy chooses between whole values, what is shown is edited, which may not be the last.
-        let found = match self.policy(name) {
-            Some(policy) if policy.is_register() => {
-                self.winner_of(name, &found).cloned().into_iter().collect()
-            }
-            _ => found,
+        let found = match self.reader.is_register(name) {
+            true => self
+                .reader
+                .chosen(name, &found)
+                .cloned()
+                .into_iter()
+                .collect(),
+            false => found,
         };
         let Some(winner) = found.last() else {
             return Err(wrong_kind(name, None, edit));
@@ -434,7 +466,7 @@ impl<'a> Plan<'a> {
         match (edit, &winner.cell) {
             (Edit::Increment(by), Cell::Scalar(Value::Counter(n))) => {
                 n.checked_add(*by).ok_or_else(|| overflow(name))?;
-                self.increment_plain(sources, name, winner, *by);
+                self.increment_plain(sources, &names::stored(name), winner, *by);
             }
             (Edit::Increment(by), Cell::Map) => {
                 let Some(counter) = counter(self.reader.views, &maps_among(&found)) else {
@@ -525,7 +557,7 @@ fn check_range(field: &str, length: usize, at: usize, delete: usize) -> Result<(
     Ok(())
 }
 
-fn overflow(field: &str) -> WriteError {
+pub(crate) fn overflow(field: &str) -> WriteError {
     WriteError::CounterOverflow {
         field: field.to_owned(),
     }

@@ -10,6 +10,7 @@ use crate::policy::{Policy, Resolvers, Rules, resolve};
 use crate::value::{MAX_DEPTH, Record, Value};
 use automerge::{
     Automerge, ChangeHash, ObjId, ObjType, ReadDoc as _, ScalarValueRef as ScalarRef, ValueRef,
+    iter::{MapRange, MapRangeItem},
 };
 use std::collections::BTreeMap;
 
@@ -63,12 +64,16 @@ impl<'a> View<'a> {
         Self { doc, at: None }
     }
 
-    pub fn entries(&self, object: &ObjId) -> Vec<Entry> {
-        let range = match self.at {
+    /// What stands in a map, the last writer's value under each name, in the order of names.
+    pub fn range(&self, object: &ObjId) -> MapRange<'a> {
+        match self.at {
             None => self.doc.map_range(object, ..),
             Some(heads) => self.doc.map_range_at(object, .., heads),
-        };
-        range
+        }
+    }
+
+    pub fn entries(&self, object: &ObjId) -> Vec<Entry> {
+        self.range(object)
             .map(|item| Entry {
                 id: item.id(),
                 cell: cell(&item.value),
@@ -80,11 +85,21 @@ impl<'a> View<'a> {
 
     /// The least name in a map.
     pub fn first_name(&self, object: &ObjId) -> Option<String> {
-        let mut range = match self.at {
-            None => self.doc.map_range(object, ..),
-            Some(heads) => self.doc.map_range_at(object, .., heads),
+        self.range(object).next().map(|item| item.key.into_owned())
+    }
+
+    /// All values that stand under an item's name, in the order of op ids.
+    fn standing(&self, source: &Source, item: &MapRangeItem<'_>) -> Vec<Candidate> {
+        let all = match item.conflict {
+            true => self.all(&source.object, &item.key),
+            false => vec![(item.id(), cell(&item.value))],
         };
-        range.next().map(|item| item.key.into_owned())
+        let rank = source.rank;
+        let candidate = |(object, cell)| Candidate {
+            source: Source { rank, object },
+            cell,
+        };
+        all.into_iter().map(candidate).collect()
     }
 
     /// Everything that stands under `name`, in the order of op ids.
@@ -124,18 +139,22 @@ impl<'a> View<'a> {
 fn cell(value: &ValueRef<'_>) -> Cell {
     match value {
         ValueRef::Object(kind) => object_cell(*kind),
-        ValueRef::Scalar(scalar) => Cell::Scalar(match scalar {
-            ScalarRef::Null => Value::Null,
-            ScalarRef::Boolean(b) => Value::Bool(*b),
-            ScalarRef::Int(n) => Value::Int(*n),
-            ScalarRef::Uint(n) => Value::from(*n),
-            ScalarRef::F64(f) => Value::Float(*f),
-            ScalarRef::Str(s) => Value::String(s.clone().into_owned()),
-            ScalarRef::Bytes(b) => Value::Bytes(b.clone().into_owned()),
-            ScalarRef::Timestamp(ms) => Value::Timestamp(*ms),
-            ScalarRef::Counter(n) => Value::Counter(*n),
-            ScalarRef::Unknown { bytes, .. } => Value::Bytes(bytes.clone().into_owned()),
-        }),
+        ValueRef::Scalar(value) => Cell::Scalar(scalar(value)),
+    }
+}
+
+fn scalar(value: &ScalarRef<'_>) -> Value {
+    match value {
+        ScalarRef::Null => Value::Null,
+        ScalarRef::Boolean(b) => Value::Bool(*b),
+        ScalarRef::Int(n) => Value::Int(*n),
+        ScalarRef::Uint(n) => Value::from(*n),
+        ScalarRef::F64(f) => Value::Float(*f),
+        ScalarRef::Str(s) => Value::String(s.clone().into_owned()),
+        ScalarRef::Bytes(b) => Value::Bytes(b.clone().into_owned()),
+        ScalarRef::Timestamp(ms) => Value::Timestamp(*ms),
+        ScalarRef::Counter(n) => Value::Counter(*n),
+        ScalarRef::Unknown { bytes, .. } => Value::Bytes(bytes.clone().into_owned()),
     }
 }
 
@@ -201,20 +220,9 @@ pub(crate) fn fields(views: &[View<'_>], sources: &[Source]) -> BTreeMap<String,
         let Some(view) = views.get(source.rank) else {
             continue;
         };
-        let candidate = |(object, cell)| Candidate {
-            source: Source {
-                rank: source.rank,
-                object,
-            },
-            cell,
-        };
-        for entry in view.entries(&source.object) {
-            let all = match entry.conflict {
-                true => view.all(&source.object, &entry.name),
-                false => vec![(entry.id, entry.cell)],
-            };
-            let found = fields.entry(entry.name).or_default();
-            found.extend(all.into_iter().map(candidate));
+        for item in view.range(&source.object) {
+            let all = view.standing(source, &item);
+            fields.entry(item.key.into_owned()).or_default().extend(all);
         }
     }
     if sources.len() > 1 {
@@ -260,8 +268,28 @@ impl<'a> Reader<'a> {
         Some((rules.policies.get(name)?, rules.resolvers))
     }
 
+    /// Whether the field's policy chooses between whole values, so that nothing merges inside of one.
+    pub fn is_register(self, name: &str) -> bool {
+        let policy = self.policy(name);
+        policy.is_some_and(|(policy, _)| policy.is_register())
+    }
+
+    /// The candidate that a field shows, for a map the last of those that merge; `None` if what it shows is made of several.
+    pub fn chosen<'c>(self, name: &str, candidates: &'c [Candidate]) -> Option<&'c Candidate> {
+        match self.policy(name) {
+            Some((policy, resolvers)) if policy.is_register() => {
+                let values = self.each(candidates, 0);
+                candidates.get(resolve(policy, resolvers, values)?.index?)
+            }
+            _ => candidates.last(),
+        }
+    }
+
     /// The fields of maps that are one record or one nested map.
     pub fn merge(self, sources: &[Source], depth: usize) -> Merged {
+        if let [source] = sources {
+            return self.merge_one(source, depth);
+        }
         let mut merged = Merged::default();
         for (stored, candidates) in fields(self.views, sources) {
             merged.marked |= stored == names::DELETED;
@@ -274,6 +302,45 @@ impl<'a> Reader<'a> {
         merged
     }
 
+    /// As [`Self::merge`], of what was created once, which nearly everything is.
+    fn merge_one(self, source: &Source, depth: usize) -> Merged {
+        let mut merged = Merged::default();
+        let Some(view) = self.views.get(source.rank) else {
+            return merged;
+        };
+        for item in view.range(&source.object) {
+            merged.marked |= item.key == names::DELETED;
+            let Some(name) = names::shown(&item.key) else {
+                continue;
+            };
+            let value = match &item.value {
+                // A scalar alone is what it shows, and needs no candidate made of it.
+                ValueRef::Scalar(value) if !item.conflict && !self.decides(name, 1) => {
+                    Some(scalar(value))
+                }
+                _ => {
+                    let all = view.standing(source, &item);
+                    self.field(name, &all, depth, &mut merged.contested)
+                }
+            };
+            merged
+                .record
+                .extend(value.map(|value| (name.to_owned(), value)));
+        }
+        merged
+    }
+
+    /// Whether the field's policy has a say in what so many values show: sets merge by themselves, of one value most make
+    /// nothing else, and what an unknown policy would make of several is not known.
+    fn decides(self, name: &str, values: usize) -> bool {
+        match self.policy(name) {
+            None => false,
+            Some((Policy::LastWriter | Policy::Union | Policy::Other(_), _)) => false,
+            Some((Policy::KeepAll, _)) => true,
+            Some((Policy::Max | Policy::Min | Policy::Custom { .. }, _)) => values > 1,
+        }
+    }
+
     /// The value that these candidates of a field show.
     pub fn field(
         self,
@@ -284,7 +351,7 @@ impl<'a> Reader<'a> {
     ) -> Option<Value> {
         *contested |= candidates.len() > 1;
         match self.policy(name) {
-            Some((policy, resolvers)) if decides(policy, candidates) => {
+            Some((policy, resolvers)) if self.decides(name, candidates.len()) => {
                 let values = self.each(candidates, depth);
                 resolve(policy, resolvers, values).map(|resolved| resolved.value)
             }
@@ -339,16 +406,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a policy has a say in what these candidates show: sets merge by themselves, of one value most make nothing else,
-/// and what an unknown policy would make of several is not known.
-fn decides(policy: &Policy, candidates: &[Candidate]) -> bool {
-    match policy {
-        Policy::LastWriter | Policy::Union | Policy::Other(_) => false,
-        Policy::KeepAll => true,
-        Policy::Max | Policy::Min | Policy::Custom { .. } => candidates.len() > 1,
-    }
-}
-
 /// Whether the map that wins among `maps` is a set.
 pub(crate) fn is_set(views: &[View<'_>], maps: &[Source]) -> bool {
     let first = |map: &Source| views.get(map.rank)?.first_name(&map.object);
@@ -400,13 +457,13 @@ impl Counter {
 pub(crate) fn counter(views: &[View<'_>], maps: &[Source]) -> Option<Counter> {
     let mut entries = Vec::new();
     for map in maps {
-        for entry in views.get(map.rank)?.entries(&map.object) {
-            if !entry.name.starts_with(names::COUNTER) {
+        for item in views.get(map.rank)?.range(&map.object) {
+            if !item.key.starts_with(names::COUNTER) {
                 return None;
             }
-            if let Cell::Scalar(value) = &entry.cell {
-                let value = value.as_int().unwrap_or_default();
-                entries.push((map.clone(), entry.name, value));
+            if let ValueRef::Scalar(value) = &item.value {
+                let value = scalar(value).as_int().unwrap_or_default();
+                entries.push((map.clone(), item.key.into_owned(), value));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::conflict::Look;
 use crate::database::{Database, LARGE_BATCH, keys_in};
-use crate::document::{DocumentError, Parsed, parse};
+use crate::document::{Document, DocumentError, Parsed, parse};
 use crate::event::{Attribution, ConflictEvent, Event, Observe, RecordEvent};
 use crate::genesis::{Header, is_first};
 use crate::id::{BUCKETS, DocumentId, Partition};
@@ -261,7 +261,7 @@ impl Database {
             .iter()
             .find(|change| is_first(change))
             .ok_or_else(|| refuse("its genesis change was not sent"))?;
-        let header = Header::read(genesis)
+        let (header, ours, doc) = Header::recreate(genesis)
             .ok_or_else(|| refuse("it does not begin with a genesis change of Headwater's"))?;
         match header {
             Header::Partition(database, _) if database != self.id => {
@@ -273,8 +273,8 @@ impl Database {
                 if partition.count > crate::catalog::MAX_PARTITIONS {
                     return Err(refuse("its collection has too many partitions"));
                 }
-                self.ensure(&partition)
-                    .map_err(|error| DocumentError::Malformed(error.to_string()))
+                self.add(partition, Document::created((ours, doc)));
+                Ok(())
             }
             _ => Err(refuse("its genesis change is another document's")),
         }

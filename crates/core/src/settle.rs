@@ -2,14 +2,13 @@
 
 use crate::conflict::{ClaimId, Settlement, claim_id};
 use crate::database::Found;
-use crate::edit::WriteError;
+use crate::edit::{WriteError, check_record};
 use crate::names;
 use crate::plan::Plan;
-use crate::policy::resolve;
 use crate::read::{Candidate, Cell, Source, candidates, maps_among};
 use crate::tombstone;
 use crate::typed::Known;
-use crate::value::Value;
+use crate::value::{Record, Value};
 
 /// The record whose conflict is settled.
 pub(crate) struct Contested<'c> {
@@ -30,81 +29,88 @@ impl Plan<'_> {
         let Some((name, outer)) = path.split_last() else {
             return self.settle_record(contested, how);
         };
-        let mut sources = contested.found.sources.clone();
-        if contested.found.record.is_none() {
-            sources.clear();
+        let open = contested.found.record.is_some() || self.met_a_delete(contested);
+        if open && contested.found.record.is_none() && *how == Settlement::Accept {
+            // What is shown is that there is no record.
+            return self.settle_record(contested, how);
         }
+        let mut sources = match open {
+            true => contested.found.sources.clone(),
+            false => Vec::new(),
+        };
         for name in outer {
             let found = candidates(self.reader.views, &sources, &names::stored(name));
             sources = maps_among(&found);
         }
-        let nothing = || WriteError::NothingToSettle {
-            key: contested.key.to_owned(),
-            field: path.join("."),
-        };
         let found = candidates(self.reader.views, &sources, &names::stored(name));
-        if found.is_empty() {
-            return Err(nothing());
+        let settled = if outer.is_empty() {
+            self.settle_field(&sources, name, &found, how, contested)?
+        } else {
+            let mut nested = self.nested();
+            let settled = nested.settle_field(&sources, name, &found, how, contested)?;
+            let (created, steps) = (nested.created, nested.steps);
+            self.adopt(&sources, created, steps);
+            settled
+        };
+        if !settled {
+            return Err(WriteError::NothingToSettle {
+                key: contested.key.to_owned(),
+                field: path.join("."),
+            });
         }
-        if outer.is_empty() {
-            return self
-                .settle_field(&sources, name, &found, how, contested.counts)
-                .ok_or_else(nothing);
+        if contested.found.marked {
+            self.revive(&contested.found.sources);
         }
-        let mut nested = self.nested();
-        nested
-            .settle_field(&sources, name, &found, how, contested.counts)
-            .ok_or_else(nothing)?;
-        let (created, steps) = (nested.created, nested.steps);
-        self.adopt(&sources, created, steps);
         Ok(())
     }
 
-    /// `None` if the write to keep is not there any more.
+    /// Gives whether there was anything to settle: the write to keep may not be there any more.
     fn settle_field(
         &mut self,
         sources: &[Source],
         name: &str,
         found: &[Candidate],
         how: &Settlement,
-        counts: &[u32],
-    ) -> Option<()> {
+        contested: &Contested<'_>,
+    ) -> Result<bool, WriteError> {
+        if found.is_empty() {
+            return Ok(false);
+        }
         match how {
-            Settlement::Accept => match self.winner_of(name, found) {
+            Settlement::Accept => match self.reader.chosen(name, found) {
                 Some(winner) => self.keep(sources, name, found, winner),
                 None => {
-                    let shown = self.reader.field(name, found, 0, &mut false)?;
+                    let Some(shown) = self.reader.field(name, found, 0, &mut false) else {
+                        return Ok(false);
+                    };
+                    // What is made of several may be too large to be written, though none of them is.
+                    let made = Record::from([(name.to_owned(), shown.clone())]);
+                    check_record(contested.key, &made)?;
                     self.write_anew(sources, name, &shown);
                 }
             },
             Settlement::Keep(id) => {
-                let kept = found
-                    .iter()
-                    .find(|one| claim_id(&one.source, counts) == *id)?;
+                let is_kept = |one: &&Candidate| claim_id(&one.source, contested.counts) == *id;
+                let Some(kept) = found.iter().find(is_kept) else {
+                    return Ok(false);
+                };
                 self.keep(sources, name, found, kept);
             }
             Settlement::Write(value) => self.write_anew(sources, name, value),
         }
-        Some(())
+        Ok(true)
     }
 
-    /// The candidate that is shown; `None` if what is shown is made of several.
-    pub(crate) fn winner_of<'f>(
-        &self,
-        name: &str,
-        found: &'f [Candidate],
-    ) -> Option<&'f Candidate> {
-        match self.reader.policy(name) {
-            Some((policy, resolvers)) if policy.is_register() => {
-                let values = self.reader.each(found, 0);
-                found.get(resolve(policy, resolvers, values)?.index?)
-            }
-            _ => found.last(),
-        }
+    /// Whether the record stands against a delete, or lost to one.
+    fn met_a_delete(&self, contested: &Contested<'_>) -> bool {
+        let found = contested.found;
+        let edited =
+            || tombstone::edited_since_delete(self.reader.views, &found.sources, contested.key);
+        found.marked && (found.record.is_some() || edited())
     }
 
-    /// Leaves `kept` and removes the others. An object that stands alone in its map stays the same object, so that what
-    /// others do inside of it meanwhile merges.
+    /// Leaves `kept`, and what is merged with it, and removes the others. An object that stands alone in its map stays the
+    /// same object, so that what others do inside of it meanwhile merges.
     pub(crate) fn keep(
         &mut self,
         sources: &[Source],
@@ -112,32 +118,55 @@ impl Plan<'_> {
         found: &[Candidate],
         kept: &Candidate,
     ) {
-        let register = self
-            .reader
-            .policy(name)
-            .is_some_and(|(policy, _)| policy.is_register());
-        // Maps that are shown are shown merged; one that lost stands for itself.
-        let merged = !register && found.last().is_some_and(|last| last.cell == Cell::Map);
-        let keeps = |one: &Candidate| {
-            one.source == kept.source || (merged && kept.cell == Cell::Map && one.cell == Cell::Map)
-        };
+        if self.keep_object(sources, name, found, kept) {
+            return;
+        }
+        let kept: Vec<Candidate> = found
+            .iter()
+            .filter(|one| self.goes_with(name, found, kept, one))
+            .cloned()
+            .collect();
+        let value = self.reader.nested().field(name, &kept, 0, &mut false);
+        self.write_anew(sources, name, &value.unwrap_or(Value::Null));
+    }
+
+    /// As [`Self::keep`], unless one map holds what is kept and what is not under this name, where only a new write can
+    /// tell them apart: then nothing is done, and the answer is `false`.
+    pub(crate) fn keep_object(
+        &mut self,
+        sources: &[Source],
+        name: &str,
+        found: &[Candidate],
+        kept: &Candidate,
+    ) -> bool {
         let stored = names::stored(name);
         let mut lost = Vec::new();
         for source in sources {
             let here = candidates(self.reader.views, std::slice::from_ref(source), &stored);
-            if here.iter().all(keeps) {
-                continue;
+            let goes = here
+                .iter()
+                .filter(|one| !self.goes_with(name, found, kept, one));
+            match goes.count() {
+                0 => {}
+                all if all == here.len() => lost.push(source.clone()),
+                _ => return false,
             }
-            if here.iter().any(keeps) {
-                // One map holds both under this name, where only a new write can tell them apart.
-                let kept: Vec<Candidate> = found.iter().filter(|one| keeps(one)).cloned().collect();
-                let value = self.reader.nested().field(name, &kept, 0, &mut false);
-                self.write_anew(sources, name, &value.unwrap_or(Value::Null));
-                return;
-            }
-            lost.push(source.clone());
         }
         self.remove(&lost, &stored);
+        true
+    }
+
+    /// Whether a candidate stays where `kept` does: maps that are shown are shown merged; one that lost stands for itself.
+    fn goes_with(
+        &self,
+        name: &str,
+        found: &[Candidate],
+        kept: &Candidate,
+        one: &Candidate,
+    ) -> bool {
+        let is_map = |one: &Candidate| one.cell == Cell::Map;
+        let merged = !self.reader.is_register(name) && found.last().is_some_and(is_map);
+        one.source == kept.source || (merged && is_map(kept) && is_map(one))
     }
 
     fn settle_record(
@@ -147,14 +176,11 @@ impl Plan<'_> {
     ) -> Result<(), WriteError> {
         let found = contested.found;
         let sources = &found.sources;
-        let open = found.marked
-            && (found.record.is_some()
-                || tombstone::edited_since_delete(self.reader.views, sources, contested.key));
         let nothing = || WriteError::NothingToSettle {
             key: contested.key.to_owned(),
             field: String::new(),
         };
-        if !open {
+        if !self.met_a_delete(contested) {
             return Err(nothing());
         }
         match how {

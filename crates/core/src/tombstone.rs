@@ -59,7 +59,7 @@ fn unedited_since_delete(view: &View<'_>, rank: usize, sources: &[Source], key: 
             .all(|map| same_map(view, &then, &map.object, 0))
 }
 
-fn same_map(now: &View<'_>, then: &View<'_>, map: &ObjId, depth: usize) -> bool {
+pub(crate) fn same_map(now: &View<'_>, then: &View<'_>, map: &ObjId, depth: usize) -> bool {
     let names = |view: &View<'_>| -> Vec<String> {
         view.entries(map)
             .into_iter()
@@ -77,7 +77,7 @@ fn same_map(now: &View<'_>, then: &View<'_>, map: &ObjId, depth: usize) -> bool 
 
 /// Whether the object `id` has the same content in both views. An increment changes a value and not its op id, which
 /// the caller's comparison of values has seen.
-fn same(now: &View<'_>, then: &View<'_>, id: &ObjId, cell: &Cell, depth: usize) -> bool {
+pub(crate) fn same(now: &View<'_>, then: &View<'_>, id: &ObjId, cell: &Cell, depth: usize) -> bool {
     if depth > crate::value::MAX_DEPTH {
         return true;
     }

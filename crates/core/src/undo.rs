@@ -1,73 +1,141 @@
-//! Taking back what one change did, and nothing that anyone did since.
+//! Taking back what one write did, and nothing that anyone did since.
 //!
-//! An undo is a write like any other: it compares the record before the change, after it and now. What the change put is
+//! An undo is a write like any other: it compares the record before the write, after it and now. What the write put is
 //! replaced by what stood before if no one has written it since; what it added to a counter is subtracted; the characters
-//! and elements that it inserted are removed, and those that it removed stand again, where their neighbours are now.
+//! and elements that it inserted are removed, and those that it removed stand again, where their neighbours are now. It
+//! stays in the documents of what it takes back, so that their histories tell what was undone.
 
 use crate::database::Found;
-use crate::edit::{Edit, WriteError};
+use crate::edit::WriteError;
 use crate::id::DocumentId;
 use crate::names;
-use crate::plan::{Plan, Step, to_hydrate};
-use crate::read::{
-    Candidate, Cell, Reader, Source, View, candidates, counter, fields, is_set, maps_among, set,
-};
+use crate::plan::{Plan, Step, overflow, to_hydrate};
+use crate::read::{Candidate, Cell, Reader, Source, View, candidates, counter, fields, maps_among};
+use crate::tombstone::{same, same_map};
+use crate::undone::Target;
+use crate::value::{MAX_DEPTH, Value};
 use automerge::{ChangeHash, ObjId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One change of a write, to be taken back.
-pub(crate) struct UndoneChange {
-    pub document: DocumentId,
-    pub hash: ChangeHash,
-    /// What its document had before it.
-    pub deps: Vec<ChangeHash>,
+/// A write that is to be taken back.
+#[derive(Default)]
+pub(crate) struct UndoneWrite {
+    /// Its changes that are not undone yet, or what stands for them.
+    pub targets: BTreeMap<DocumentId, Target>,
+    /// The keys that they touch.
+    pub keys: BTreeSet<String>,
+    /// How many records its other changes touched, which are undone.
+    pub undone: usize,
 }
 
-/// The change that is taken back, and the documents around it.
+/// What a write did to the documents of one record.
 pub(crate) struct Undone<'u> {
-    pub hash: ChangeHash,
-    /// The documents as they were before the change, and right after it.
+    /// The documents as they were before the write, and right after it. Where it is not written, they are as they are now.
     pub before: &'u [View<'u>],
     pub after: &'u [View<'u>],
+    /// Whether there was a record then.
+    pub was: bool,
+    pub became: bool,
+    /// Whose writes are taken back.
+    pub own: BTreeSet<ChangeHash>,
+}
+
+/// What stands under one name, as it was and as it is.
+struct States<'s> {
+    stored: &'s str,
+    before: Vec<Candidate>,
+    after: Vec<Candidate>,
+    now: Vec<Candidate>,
+}
+
+impl Undone<'_> {
+    /// Whether the write is in the document of this rank.
+    fn is_in(&self, rank: usize) -> bool {
+        self.after.get(rank).is_some_and(|view| view.at.is_some())
+    }
+
+    /// Whether it made what stands here.
+    fn is_own(&self, one: &Candidate) -> bool {
+        let view = self.after.get(one.source.rank);
+        let made = view.and_then(|view| view.doc.hash_for_opid(&one.source.object));
+        made.is_some_and(|hash| self.own.contains(&hash))
+    }
 }
 
 impl Plan<'_> {
-    /// Takes back what the change did to this record.
+    /// Takes back what the write did to this record.
     pub(crate) fn undo(&mut self, found: &Found, undone: &Undone<'_>) -> Result<(), WriteError> {
         let sources = &found.sources;
-        let [was, became] = [undone.before, undone.after].map(|views| exists(views, sources));
-        if was && !became {
-            // Another's delete stands.
-            let markers = candidates(self.reader.views, sources, names::DELETED);
-            if found.record.is_none() && markers.iter().all(|marker| self.is_own(marker, undone)) {
-                self.revive(sources);
+        match (undone.was, undone.became) {
+            (true, false) => {
+                let markers = candidates(self.reader.views, sources, names::DELETED);
+                // Another's delete stands.
+                if markers.iter().all(|marker| undone.is_own(marker)) {
+                    self.revive(sources);
+                }
+                Ok(())
             }
-            return Ok(());
+            _ if found.record.is_none() => Ok(()),
+            (false, true) if self.is_untouched(sources, undone) => {
+                self.mark_deleted(sources);
+                Ok(())
+            }
+            _ => {
+                self.undo_fields(sources, undone, 0)?;
+                // As any other edit of a record that stood against a delete.
+                if found.marked && !self.steps.is_empty() {
+                    self.revive(sources);
+                }
+                Ok(())
+            }
         }
-        if found.record.is_none() {
-            return Ok(());
-        }
-        if !was && self.is_all_own(sources, undone) {
-            self.mark_deleted(sources);
-            return Ok(());
-        }
-        self.undo_fields(sources, undone)
     }
 
-    fn undo_fields(&mut self, sources: &[Source], undone: &Undone<'_>) -> Result<(), WriteError> {
-        let before = fields(undone.before, sources);
+    /// Whether nobody has put anything into the record since.
+    fn is_untouched(&self, sources: &[Source], undone: &Undone<'_>) -> bool {
+        sources.iter().all(|source| {
+            let [now, then] = [self.reader.views, undone.after].map(|all| all.get(source.rank));
+            let Some((now, then)) = now.zip(then) else {
+                return false;
+            };
+            match undone.is_in(source.rank) {
+                true => same_map(now, then, &source.object, 0),
+                false => now.first_name(&source.object).is_none(),
+            }
+        })
+    }
+
+    fn undo_fields(
+        &mut self,
+        sources: &[Source],
+        undone: &Undone<'_>,
+        depth: usize,
+    ) -> Result<(), WriteError> {
+        // What is nested deeper than anyone may write it is not followed, as it is not read.
+        if depth > MAX_DEPTH {
+            return Ok(());
+        }
+        // Of a record that was deleted nothing comes back with it.
+        let before = match undone.was {
+            true => fields(undone.before, sources),
+            false => BTreeMap::new(),
+        };
         let after = fields(undone.after, sources);
+        let now = fields(self.reader.views, sources);
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for stored in names {
-            let Some(name) = names::shown(stored) else {
+            let inner = stored.starts_with(names::ITEM) || stored.starts_with(names::COUNTER);
+            if names::shown(stored).is_none() && !inner {
                 continue;
-            };
+            }
             let at = |map: &BTreeMap<String, Vec<Candidate>>| map.get(stored).cloned();
-            let states = (
-                at(&before).unwrap_or_default(),
-                at(&after).unwrap_or_default(),
-            );
-            self.undo_field(sources, name, states, undone)?;
+            let states = States {
+                stored,
+                before: at(&before).unwrap_or_default(),
+                after: at(&after).unwrap_or_default(),
+                now: at(&now).unwrap_or_default(),
+            };
+            self.undo_field(sources, &states, undone, depth)?;
         }
         Ok(())
     }
@@ -75,107 +143,168 @@ impl Plan<'_> {
     fn undo_field(
         &mut self,
         sources: &[Source],
-        name: &str,
-        (before, after): (Vec<Candidate>, Vec<Candidate>),
+        states: &States<'_>,
         undone: &Undone<'_>,
+        depth: usize,
     ) -> Result<(), WriteError> {
-        let now = candidates(self.reader.views, sources, &names::stored(name));
-        if before.last().map(|one| &one.source) == after.last().map(|one| &one.source)
-            && let (Some(old), Some(new), Some(_)) = (before.last(), after.last(), now.last())
-        {
-            // The same object, or the same value: the change worked inside of it.
-            if now.iter().any(|one| one.source == new.source) {
-                return self.undo_inside(
-                    sources,
-                    name,
-                    (old, new),
-                    (&before, &after, &now),
-                    undone,
-                );
-            }
-            return Ok(());
+        let States {
+            before, after, now, ..
+        } = states;
+        // An entry of a counter stays, so that what others add to it meanwhile is not lost.
+        if same_writes(before, after) || states.stored.starts_with(names::COUNTER) {
+            return self.undo_inside(sources, states, now, undone, depth);
         }
-        let own = |one: &Candidate| self.is_own(one, undone);
-        let others: Vec<Candidate> = now.iter().filter(|one| !own(one)).cloned().collect();
-        let stands = others.len() < now.len();
-        match (stands, others.last()) {
-            (true, Some(winner)) => self.keep(sources, name, &now, &winner.clone()),
-            (true, None) => self.put_back(sources, name, &before, undone),
-            // It removed the field, and no one has put it since.
-            (false, None) if after.is_empty() => self.put_back(sources, name, &before, undone),
-            _ => {}
+        let (own, others): (Vec<_>, Vec<_>) =
+            now.iter().cloned().partition(|one| undone.is_own(one));
+        let is_map = |one: &Candidate| one.cell == Cell::Map;
+        let merges =
+            !self.is_register(states) && own.iter().any(is_map) && others.iter().any(is_map);
+        if merges || own.iter().any(|one| self.is_edited(one, after, undone)) {
+            // Others work inside of what the write put.
+            return self.undo_inside(sources, states, &own, undone, depth);
+        }
+        if !own.is_empty() && !others.is_empty() {
+            self.leave(sources, states, undone);
+        } else if !own.is_empty() {
+            self.put_back(sources, states, undone);
+        } else if same_writes(now, after) {
+            // It removed some of what stood, and no one has written since.
+            let last = |all: &[Candidate]| all.last().map(|one| one.source.clone());
+            if self.is_register(states) || last(before) != last(after) {
+                self.put_back(sources, states, undone);
+            }
         }
         Ok(())
+    }
+
+    fn is_register(&self, states: &States<'_>) -> bool {
+        let policy = names::shown(states.stored).and_then(|name| self.reader.policy(name));
+        policy.is_some_and(|(policy, _)| policy.is_register())
+    }
+
+    /// Whether what the write put holds something else than what it put.
+    fn is_edited(&self, one: &Candidate, after: &[Candidate], undone: &Undone<'_>) -> bool {
+        let rank = one.source.rank;
+        let [now, then] = [self.reader.views, undone.after].map(|views| views.get(rank));
+        let put = after.iter().find(|put| put.source == one.source);
+        let Some(((put, now), then)) = put.zip(now).zip(then) else {
+            return false;
+        };
+        put.cell != one.cell || !same(now, then, &one.source.object, &one.cell, 0)
     }
 
     /// Makes the field what it was.
-    fn put_back(
-        &mut self,
-        sources: &[Source],
-        name: &str,
-        before: &[Candidate],
-        undone: &Undone<'_>,
-    ) {
-        match Reader::plain(undone.before).field(name, before, 0, &mut false) {
-            Some(value) => self.write_anew(sources, name, &value),
-            None => self.remove(sources, &names::stored(name)),
+    fn put_back(&mut self, sources: &[Source], states: &States<'_>, undone: &Undone<'_>) {
+        let States { stored, before, .. } = states;
+        let then = Reader {
+            views: undone.before,
+            rules: self.reader.rules,
+        };
+        let name = names::shown(stored).unwrap_or(stored);
+        let Some(value) = then.field(name, before, 0, &mut false) else {
+            return self.remove(sources, stored);
+        };
+        if !states.now.is_empty() && states.now.iter().all(|one| one.is(&value)) {
+            return;
+        }
+        let target = sources.iter().rposition(|source| undone.is_in(source.rank));
+        for (index, source) in sources.iter().enumerate() {
+            match Some(index) == target {
+                true => self.put(source, stored, &value),
+                false => self.remove(std::slice::from_ref(source), stored),
+            }
         }
     }
 
+    /// Removes what the write put and leaves what others did. Where one map holds both under this name, only a new write can
+    /// tell them apart.
+    fn leave(&mut self, sources: &[Source], states: &States<'_>, undone: &Undone<'_>) {
+        let stored = states.stored;
+        for source in sources {
+            let here = candidates(self.reader.views, std::slice::from_ref(source), stored);
+            let (own, others): (Vec<_>, Vec<_>) =
+                here.into_iter().partition(|one| undone.is_own(one));
+            let name = names::shown(stored).unwrap_or(stored);
+            match self.reader.field(name, &others, 0, &mut false) {
+                _ if own.is_empty() => {}
+                Some(value) => self.put(source, stored, &value),
+                None => self.remove(std::slice::from_ref(source), stored),
+            }
+        }
+    }
+
+    fn put(&mut self, source: &Source, stored: &str, value: &Value) {
+        let here = candidates(self.reader.views, std::slice::from_ref(source), stored);
+        if here.last().is_some_and(|last| last.is(value)) {
+            // Automerge would keep this one, which may be the very one that is taken back.
+            self.remove(std::slice::from_ref(source), stored);
+        }
+        let value = self.new_value(names::shown(stored).unwrap_or(stored), value);
+        self.step(source, |object| Step::Put(object, stored.to_owned(), value));
+    }
+
+    /// Takes back what the write did inside of `these`, which stand.
     fn undo_inside(
         &mut self,
         sources: &[Source],
-        name: &str,
-        (old, new): (&Candidate, &Candidate),
-        (before, after, now): (&[Candidate], &[Candidate], &[Candidate]),
+        states: &States<'_>,
+        these: &[Candidate],
         undone: &Undone<'_>,
+        depth: usize,
     ) -> Result<(), WriteError> {
-        match new.cell {
-            Cell::Scalar(_) => {}
-            Cell::Text | Cell::List => self.undo_sequence(old, undone),
-            Cell::Map => {
-                let maps = maps_among(now);
-                let counts = [
-                    counter(undone.before, &maps_among(before)),
-                    counter(undone.after, &maps_among(after)),
-                ];
-                if let [Some(was), Some(became)] = counts {
-                    let by = was.value.wrapping_sub(became.value);
-                    return match by {
-                        0 => Ok(()),
-                        by => self.edit_within(sources, name, &Edit::Increment(by)),
-                    };
+        let count = |all: &[Candidate], one: &Candidate| match all
+            .iter()
+            .find(|other| other.source == one.source)?
+            .cell
+        {
+            Cell::Scalar(Value::Counter(n)) => Some(n),
+            _ => None,
+        };
+        for one in these {
+            match &one.cell {
+                Cell::Scalar(Value::Counter(n)) => {
+                    let was = count(&states.before, one).unwrap_or_default();
+                    let became = count(&states.after, one).unwrap_or_default();
+                    let by = was.wrapping_sub(became);
+                    n.checked_add(by).ok_or_else(|| overflow(states.stored))?;
+                    self.increment_plain(sources, states.stored, one, by);
                 }
-                if is_set(self.reader.views, &maps) {
-                    return self.undo_set(sources, name, (before, after), now, undone);
-                }
-                let mut nested = self.nested();
-                nested.undo_fields(&maps, undone)?;
-                let (created, steps) = (nested.created, nested.steps);
-                self.adopt(&maps, created, steps);
+                Cell::Text | Cell::List => self.undo_sequence(one, undone),
+                Cell::Scalar(_) | Cell::Map => {}
             }
+        }
+        let maps = maps_among(match self.is_register(states) {
+            true => these,
+            false => &states.now,
+        });
+        // A policy chooses between whole maps; others merge.
+        let groups: Vec<&[Source]> = match self.is_register(states) {
+            true => maps.chunks(1).collect(),
+            false => vec![&maps],
+        };
+        for maps in groups {
+            self.undo_maps(maps, states, undone, depth)?;
         }
         Ok(())
     }
 
-    fn undo_set(
+    fn undo_maps(
         &mut self,
-        sources: &[Source],
-        name: &str,
-        (before, after): (&[Candidate], &[Candidate]),
-        now: &[Candidate],
+        maps: &[Source],
+        states: &States<'_>,
         undone: &Undone<'_>,
+        depth: usize,
     ) -> Result<(), WriteError> {
-        let was = set(Reader::plain(undone.before), &maps_among(before), 0);
-        let became = set(Reader::plain(undone.after), &maps_among(after), 0);
-        let only = |a: &BTreeMap<String, _>, b: &BTreeMap<String, crate::Value>| {
-            let only = a.iter().filter(|(text, _)| !b.contains_key(*text));
-            only.map(|(_, value): (&String, &crate::Value)| value.clone())
-                .collect::<Vec<_>>()
-        };
-        let (removed, added) = (only(&was, &became), only(&became, &was));
-        self.edit_set(sources, name, now, false, &added)?;
-        self.edit_set(sources, name, now, true, &removed)
+        if let Some(now) = counter(self.reader.views, maps) {
+            let [was, became] = [undone.before, undone.after]
+                .map(|views| counter(views, maps).map_or(0, |counter| counter.value));
+            let left = now.value.checked_add(was.wrapping_sub(became));
+            left.ok_or_else(|| overflow(states.stored))?;
+        }
+        let mut nested = self.nested();
+        nested.undo_fields(maps, undone, depth + 1)?;
+        self.steps.extend(nested.steps);
+        Ok(())
     }
 
     /// Takes back insertions and removals in a text or list.
@@ -241,7 +370,7 @@ impl Plan<'_> {
             .collect();
         let step = |object| match sequence.cell {
             Cell::Text => {
-                let text = values.iter().filter_map(crate::Value::as_str).collect();
+                let text = values.iter().filter_map(Value::as_str).collect();
                 Step::SpliceText(object, at, delete, text)
             }
             _ => {
@@ -252,22 +381,9 @@ impl Plan<'_> {
         let step = step(sequence.source.object.clone());
         self.steps.push((rank, step));
     }
-
-    /// Whether the change made this write.
-    fn is_own(&self, one: &Candidate, undone: &Undone<'_>) -> bool {
-        let view = self.reader.views.get(one.source.rank);
-        view.and_then(|view| view.doc.hash_for_opid(&one.source.object)) == Some(undone.hash)
-    }
-
-    /// Whether nobody else has put anything into the record.
-    fn is_all_own(&self, sources: &[Source], undone: &Undone<'_>) -> bool {
-        let all = fields(self.reader.views, sources);
-        all.values().flatten().all(|one| self.is_own(one, undone))
-    }
 }
 
-/// Whether the maps of a record were one, and not deleted by what their documents had then.
-fn exists(views: &[View<'_>], sources: &[Source]) -> bool {
-    let there = fields(views, sources);
-    !there.is_empty() && !there.contains_key(names::DELETED)
+/// Whether the same writes stand, whatever was done inside of them since.
+fn same_writes(a: &[Candidate], b: &[Candidate]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.source == b.source)
 }

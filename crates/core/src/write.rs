@@ -15,7 +15,8 @@ use crate::read::{Reader, View};
 use crate::settle::Contested;
 use crate::touched::touched;
 use crate::typed::Known;
-use crate::undo::{Undone, UndoneChange};
+use crate::undo::{Undone, UndoneWrite};
+use crate::undone::{Target, check_author, target};
 use crate::value::{Record, Value};
 use automerge::{AutomergeError, Change, ChangeHash, ReadDoc as _};
 use std::collections::BTreeMap;
@@ -38,17 +39,17 @@ pub enum Operation {
     /// Makes each record equal to the given one, creating it if needed. Fields that are equal already are not written.
     /// A key may stand once.
     Put(BTreeMap<String, Record>),
-    /// As a put of one record by a writer that knows some of its fields: the others stay as they are.
-    PutKnown(String, Record, Arc<Known>),
+    /// As a put by a writer that knows some fields of its records: the others stay as they are.
+    PutKnown(BTreeMap<String, Record>, Arc<Known>),
     /// Edits a record that is there.
     Patch(String, Patch),
     /// Deletes a record that is there.
     Delete(String),
     /// Settles what lost in a record, or in one of its fields: a path from the record inwards, empty for what met a delete.
     Settle(String, Vec<String>, Settlement),
-    /// Takes back what these changes did to records of the collection, and nothing that anyone did since. Taken back twice,
-    /// an increment is subtracted twice.
-    Undo(Vec<(DocumentId, ChangeHash)>),
+    /// Takes back what these changes of one write did to records of the collection, and nothing that anyone did since. Only
+    /// their author can; what is undone already stays as it is.
+    Undo(BTreeMap<DocumentId, ChangeHash>),
     /// Declares the collection, adding to what was declared before.
     Declare(CollectionSchema),
 }
@@ -66,6 +67,23 @@ pub struct Written {
     pub deleted: usize,
     /// The changes of records, by which the write can be undone.
     pub changes: Vec<(DocumentId, ChangeHash)>,
+}
+
+impl Written {
+    /// The changes of each of the writes that were added up, the last write first: as they are undone. Writes that share no
+    /// document may be one.
+    pub fn writes(&self) -> Vec<BTreeMap<DocumentId, ChangeHash>> {
+        let mut writes: Vec<BTreeMap<DocumentId, ChangeHash>> = Vec::new();
+        for (document, hash) in self.changes.iter().rev() {
+            match writes.last_mut() {
+                Some(write) if !write.contains_key(document) => {
+                    write.insert(*document, *hash);
+                }
+                _ => writes.push(BTreeMap::from([(*document, *hash)])),
+            }
+        }
+        writes
+    }
 }
 
 impl std::ops::AddAssign for Written {
@@ -98,6 +116,15 @@ struct Pending {
 /// The operations of a write, by partition.
 type Steps = BTreeMap<Partition, Vec<Step>>;
 
+/// What a write is to do.
+#[derive(Default)]
+struct Planned {
+    pending: Vec<Pending>,
+    steps: Steps,
+    /// The change of each document that it takes back.
+    undoes: BTreeMap<DocumentId, ChangeHash>,
+}
+
 impl Database {
     /// Applies a write. On an error nothing is changed.
     pub fn write(&mut self, write: Write) -> Result<LocalWrite, WriteError> {
@@ -106,12 +133,12 @@ impl Database {
         match &write.operation {
             Operation::Declare(schema) => self.declare(&write, schema, &mut local)?,
             operation => {
-                let (pending, steps) = self.plan(&write.collection, operation, &mut local)?;
-                self.check_ops(&write.collection, &steps)?;
-                if !steps.is_empty() {
+                let planned = self.plan(&write, operation, &mut local)?;
+                self.check_ops(&write.collection, &planned.steps)?;
+                if !planned.steps.is_empty() {
                     self.declare_if_new(&write, &mut local)?;
                 }
-                self.carry_out(&write, steps, pending, &mut local)?;
+                self.carry_out(&write, planned, &mut local)?;
             }
         }
         Ok(local)
@@ -119,12 +146,14 @@ impl Database {
 
     fn plan(
         &self,
-        collection: &str,
+        write: &Write,
         operation: &Operation,
         local: &mut LocalWrite,
-    ) -> Result<(Vec<Pending>, Steps), WriteError> {
+    ) -> Result<Planned, WriteError> {
+        let collection = &*write.collection;
         let mut steps = Steps::new();
         let mut pending = Vec::new();
+        let mut undoes = BTreeMap::new();
         let mut plan_one = |key: &str, action: Action<'_>| -> Result<(), WriteError> {
             check_key(key)?;
             let (before, changed) = self.plan_record(collection, key, action, &mut steps)?;
@@ -137,17 +166,16 @@ impl Database {
             Ok(())
         };
         match operation {
-            Operation::Put(records) => {
+            Operation::Put(records) | Operation::PutKnown(records, _) => {
+                let known = match operation {
+                    Operation::PutKnown(_, known) => known,
+                    _ => &Known::All,
+                };
                 for (key, record) in records {
                     check_record(key, record)?;
                     let record = self.fit_record(collection, record)?;
-                    plan_one(key, Action::Put(&record, &Known::All))?;
+                    plan_one(key, Action::Put(&record, known))?;
                 }
-            }
-            Operation::PutKnown(key, record, known) => {
-                check_record(key, record)?;
-                let record = self.fit_record(collection, record)?;
-                plan_one(key, Action::Put(&record, known))?;
             }
             Operation::Patch(key, patch) => {
                 check_patch(key, patch)?;
@@ -160,42 +188,53 @@ impl Database {
                 plan_one(key, Action::Settle(path, &how))?;
             }
             Operation::Undo(changes) => {
-                for (document, hash) in changes {
-                    let (change, keys) = self.undone(collection, *document, *hash)?;
-                    for key in keys {
-                        plan_one(&key, Action::Undo(&change))?;
-                    }
+                let undone = self.undone(write, changes)?;
+                for key in &undone.keys {
+                    plan_one(key, Action::Undo(&undone))?;
                 }
+                local.written.unchanged += undone.undone;
+                let targets = undone.targets.into_iter();
+                undoes.extend(targets.map(|(document, target)| (document, target.hash)));
             }
             Operation::Declare(_) => {}
         }
-        Ok((pending, steps))
+        Ok(Planned {
+            pending,
+            steps,
+            undoes,
+        })
     }
 
-    /// A change of a collection's, and the keys that it touched.
+    /// What is to be taken back of changes of a collection's, all of the writer's.
     fn undone(
         &self,
-        collection: &str,
-        document: DocumentId,
-        hash: ChangeHash,
-    ) -> Result<(UndoneChange, Vec<String>), WriteError> {
-        let partition = self.placed.get(&document);
-        let ours = partition.is_some_and(|partition| partition.collection == collection);
-        let doc = self.document(&document).filter(|_| ours);
-        let Some((doc, change)) = doc.and_then(|doc| Some((doc, doc.get_change_by_hash(&hash)?)))
-        else {
-            return Err(WriteError::NothingToUndo {
+        write: &Write,
+        changes: &BTreeMap<DocumentId, ChangeHash>,
+    ) -> Result<UndoneWrite, WriteError> {
+        let mut undone = UndoneWrite::default();
+        for (document, hash) in changes {
+            let nothing = || WriteError::NothingToUndo {
                 change: hash.to_string(),
-            });
-        };
-        let deps = change.deps().to_vec();
-        let keys = touched(doc, &[change]).into_keys().collect();
-        let change = UndoneChange {
-            document,
-            hash,
-            deps,
-        };
-        Ok((change, keys))
+            };
+            let partition = self.placed.get(document);
+            let ours = partition.is_some_and(|partition| partition.collection == write.collection);
+            let doc = self.document(document).filter(|_| ours);
+            let doc = doc.ok_or_else(nothing)?;
+            let change = doc.get_change_meta_by_hash(hash).ok_or_else(nothing)?;
+            check_author(&change, write.context.user.as_deref(), &self.actor)?;
+            let target = target(doc, *hash);
+            let change = target.as_ref().map_or(*hash, |target| target.hash);
+            let change = doc.get_change_by_hash(&change).ok_or_else(nothing)?;
+            let keys = touched(doc, &[change]).into_keys();
+            match target {
+                Some(target) => {
+                    undone.keys.extend(keys);
+                    undone.targets.insert(*document, target);
+                }
+                None => undone.undone += keys.count(),
+            }
+        }
+        Ok(undone)
     }
 
     /// Plans the write of one record; gives what it was, and whether anything is to change.
@@ -225,23 +264,30 @@ impl Database {
             counts: &counts,
         };
         let creates = match action {
-            Action::Undo(change) => {
-                let changed = self.placed.get(&change.document);
-                let rank = partitions.iter().position(|one| Some(*one) == changed);
-                let at = |heads| {
-                    let mut then = views.clone();
-                    if let Some(view) = rank.and_then(|rank| then.get_mut(rank)) {
-                        view.at = Some(heads);
-                    }
-                    then
+            Action::Undo(undone) => {
+                let targets = partitions.iter().map(|one| {
+                    let mut targets = undone.targets.iter();
+                    targets.find(|(document, _)| self.placed.get(document) == Some(one))
+                });
+                let targets: Vec<_> = targets.map(|it| it.map(|(_, target)| target)).collect();
+                let at = |heads: fn(&Target) -> &[ChangeHash]| -> Vec<View<'_>> {
+                    let then = views.iter().zip(&targets).map(|(view, target)| View {
+                        doc: view.doc,
+                        at: target.map(heads),
+                    });
+                    then.collect()
                 };
-                let hash = change.hash;
-                let (before, after) = (at(&change.deps), at(std::slice::from_ref(&hash)));
-                let (before, after) = (&before[..], &after[..]);
+                let before = at(|target| &target.deps);
+                let after = at(|target| std::slice::from_ref(&target.hash));
+                let exists =
+                    |views: &[View<'_>]| self.find(collection, views, key).record.is_some();
+                let own = undone.targets.values().flat_map(|target| &target.own);
                 let undone = Undone {
-                    hash,
-                    before,
-                    after,
+                    was: exists(&before),
+                    became: exists(&after),
+                    before: &before,
+                    after: &after,
+                    own: own.copied().collect(),
                 };
                 plan.undo(&found, &undone)?;
                 false
@@ -290,21 +336,21 @@ impl Database {
     fn carry_out(
         &mut self,
         write: &Write,
-        steps: Steps,
-        pending: Vec<Pending>,
+        planned: Planned,
         local: &mut LocalWrite,
     ) -> Result<(), WriteError> {
         let mut by = None;
-        for (partition, steps) in steps {
+        for (partition, steps) in planned.steps {
             let id = partition.document(&self.id);
             self.ensure(&partition)
                 .map_err(internal(&write.collection))?;
-            let change = self.commit(id, steps, write, local)?;
+            let undoes = planned.undoes.get(&id).copied();
+            let change = self.commit(id, steps, write, undoes, local)?;
             let hash = change.as_ref().map(Change::hash);
             local.written.changes.extend(hash.map(|hash| (id, hash)));
             by = change.as_ref().map(Attribution::of).or(by);
         }
-        for Pending { key, before } in pending {
+        for Pending { key, before } in planned.pending {
             match (&write.operation, &before.record) {
                 (Operation::Delete(_), _) => local.written.deleted += 1,
                 (_, None) => local.written.inserted += 1,
@@ -324,6 +370,7 @@ impl Database {
         id: DocumentId,
         steps: Vec<Step>,
         write: &Write,
+        undoes: Option<ChangeHash>,
         local: &mut LocalWrite,
     ) -> Result<Option<Change>, WriteError> {
         let actor = self.actor.clone();
@@ -332,7 +379,7 @@ impl Database {
             return Ok(None);
         };
         let change = document
-            .commit(steps, &actor, &write.context)
+            .commit(steps, &actor, &write.context, undoes)
             .map_err(internal(&write.collection))?;
         if let Some(change) = &change {
             if fresh {
@@ -384,7 +431,7 @@ impl Database {
             .map(|map| Step::Put(bucket, name.clone(), map));
         let steps = plan.steps.into_iter().map(|(_, step)| step).chain(created);
         let steps: Vec<_> = steps.collect();
-        self.commit(self.id.root(), steps, write, local)?;
+        self.commit(self.id.root(), steps, write, None, local)?;
         let changed = self.refresh_catalog();
         self.catalog_events(changed, &mut local.events);
         Ok(())
@@ -477,7 +524,7 @@ enum Action<'a> {
     Patch(&'a Patch),
     Delete,
     Settle(&'a [String], &'a Settlement),
-    Undo(&'a UndoneChange),
+    Undo(&'a UndoneWrite),
 }
 
 impl Action<'_> {
@@ -509,11 +556,9 @@ impl Action<'_> {
                 return Ok(false);
             }
             Self::Settle(path, how) => {
+                // It clears the markers by itself, or renews them.
                 plan.settle(contested, path, how)?;
-                // What met a delete clears the markers by itself, or renews them.
-                if path.is_empty() {
-                    return Ok(false);
-                }
+                return Ok(false);
             }
             // It needs the documents as they were.
             Self::Undo(_) => return Ok(false),

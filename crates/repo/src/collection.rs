@@ -23,11 +23,27 @@ const PUT_BATCH: usize = 1000;
 pub struct Collection {
     database: Database,
     name: String,
+    /// What its writer knows of a record.
+    known: Arc<Known>,
 }
 
 impl Collection {
     pub(crate) fn new(database: Database, name: String) -> Self {
-        Self { database, name }
+        Self {
+            database,
+            name,
+            known: Arc::default(),
+        }
+    }
+
+    /// The same collection for a writer that knows only fields of these names: a put leaves the others as they are, because
+    /// a newer version of the application wrote them.
+    pub fn knowing(&self, fields: impl IntoIterator<Item = String>) -> Self {
+        let fields = fields.into_iter().map(|name| (name, Known::All));
+        Self {
+            known: Arc::new(Known::Fields(fields.collect())),
+            ..self.clone()
+        }
     }
 
     /// The same collection with records of a type with serde's traits.
@@ -44,7 +60,8 @@ impl Collection {
         &self.name
     }
 
-    /// Makes the record of this key equal to `record`. Resolves once it is stored.
+    /// Makes the record of this key equal to `record`: what it does not have is removed, if the writer
+    /// [knows](Self::knowing) of it. Resolves once it is stored.
     pub async fn put(&self, key: &str, record: Record) -> Result<Written, Error> {
         self.put_many([(key.to_owned(), record)]).await
     }
@@ -66,7 +83,8 @@ impl Collection {
             });
             if ends || batch.len() == PUT_BATCH {
                 cost = 0;
-                let operation = Operation::Put(std::mem::take(&mut batch));
+                let batch = std::mem::take(&mut batch);
+                let operation = Operation::PutKnown(batch, Arc::clone(&self.known));
                 total += self.database.write(&self.name, operation).await?;
             }
         }
@@ -132,13 +150,20 @@ impl Collection {
 
     /// Takes back what a write of this collection did, and nothing that anyone did since: a field that was written again
     /// stays, and texts, lists and counters lose just what the write put into them. Resolves once that is stored; what it
-    /// returns can be undone in turn.
+    /// returns can be undone in turn, and what is undone already stays as it is. Of several writes that were added up the
+    /// last is taken back first, each stored as a whole.
     ///
     /// # Errors
-    /// [`WriteError::NothingToUndo`](crate::WriteError::NothingToUndo) if the write is of another collection or not here.
+    /// [`WriteError::NothingToUndo`](crate::WriteError::NothingToUndo) if the write is of another collection or not here,
+    /// [`WriteError::NotTheAuthor`](crate::WriteError::NotTheAuthor) if someone else made it: another user or, without
+    /// users, another store.
     pub async fn undo(&self, written: &Written) -> Result<Written, Error> {
-        let operation = Operation::Undo(written.changes.clone());
-        self.database.write(&self.name, operation).await
+        let mut total = Written::default();
+        for changes in written.writes() {
+            let operation = Operation::Undo(changes);
+            total += self.database.write(&self.name, operation).await?;
+        }
+        Ok(total)
     }
 
     /// What loses in its records, and is settled, from now on.
@@ -196,8 +221,9 @@ impl<T: Serialize + DeserializeOwned> TypedCollection<T> {
     /// application wrote them, stay as they are. Resolves once it is stored.
     pub async fn put(&self, key: &str, value: &T) -> Result<Written, Error> {
         let known = self.known.get_or_init(|| Arc::new(Known::of::<T>()));
-        let operation = Operation::PutKnown(key.to_owned(), to_record(value)?, Arc::clone(known));
-        let Collection { database, name } = &self.untyped;
+        let records = BTreeMap::from([(key.to_owned(), to_record(value)?)]);
+        let operation = Operation::PutKnown(records, Arc::clone(known));
+        let Collection { database, name, .. } = &self.untyped;
         database.write(name, operation).await
     }
 

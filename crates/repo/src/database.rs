@@ -6,14 +6,14 @@ use crate::node::Node;
 use crate::peer::Peer;
 use crate::replica::DatabaseReplica;
 use crate::runtime;
-use crate::session::Outgoing;
+use crate::session::Joined;
 use crate::subscription::{Listener, Subscription};
 use crate::sync_state::{SyncState, Tracker};
 use crate::{Collection, DatabaseId};
 use headwater_core::{
     CollectionSchema, Conflict, ConflictEvent, Operation, Write, WriteContext, Written, catalog,
 };
-use headwater_sync::connection::{RemotePeer, Role};
+use headwater_sync::connection::RemotePeer;
 use headwater_sync::engine::{ConnectionId, Peer as EnginePeer, WriteError as NotWritten};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,21 +46,20 @@ impl DatabaseNode {
     }
 
     /// Takes a connection in that is about this database alone.
-    pub fn connect(
-        &self,
-        connection: ConnectionId,
-        role: Role,
-        peer: RemotePeer,
-        outgoing: Outgoing,
-    ) {
-        self.joined(connection, &peer);
+    pub fn connect(&self, connection: ConnectionId, joined: Joined) {
+        self.attach(connection, joined, None);
+    }
+
+    /// Takes a connection in, whose frames name the `database` if it carries several.
+    pub fn attach(&self, connection: ConnectionId, joined: Joined, database: Option<DatabaseId>) {
+        self.joined(connection, &joined.peer);
         let peer = EnginePeer {
-            id: peer.id,
-            headwater: peer.metadata.headwater,
-            role,
-            database: None,
+            id: joined.peer.id,
+            headwater: joined.peer.metadata.headwater,
+            role: joined.role,
+            database,
         };
-        self.node.connect(connection, peer, outgoing);
+        self.node.connect(connection, peer, joined.outgoing);
     }
 
     pub fn joined(&self, connection: ConnectionId, peer: &RemotePeer) {

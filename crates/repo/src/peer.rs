@@ -6,15 +6,15 @@ use crate::node::{Node, Restored};
 use crate::options::Options;
 use crate::replica::DatabaseReplica;
 use crate::runtime;
-use crate::session::{self, Outgoing, Scope, SessionError};
+use crate::session::{self, Joined, Scope, SessionError};
 use crate::store::Store;
 use crate::sync_state::{Acknowledged, Tracker};
 use crate::transport::Transport;
 use crate::{DatabaseId, DocumentId};
 use automerge::ActorId;
 use headwater_core::Observe;
-use headwater_sync::connection::{ConnectionConfig, RemotePeer, Role};
-use headwater_sync::engine::{ConnectionId, EngineConfig, Peer as EnginePeer};
+use headwater_sync::connection::{ConnectionConfig, Role};
+use headwater_sync::engine::{ConnectionId, EngineConfig};
 use headwater_sync::frame::{HEADWATER_VERSION, HeadwaterMetadata, PeerId, PeerMetadata};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,7 +45,7 @@ pub(crate) struct Inner {
     /// Held while a database is being loaded, so that it is loaded once.
     opening: tokio::sync::Mutex<()>,
     /// Connections that carry every database.
-    links: Mutex<BTreeMap<ConnectionId, LinkPeer>>,
+    links: Mutex<BTreeMap<ConnectionId, Joined>>,
     acknowledged: mpsc::UnboundedSender<Acknowledged>,
     observe: Mutex<Observe>,
     on_open: Mutex<Option<OnOpen>>,
@@ -67,14 +67,6 @@ impl std::fmt::Debug for OnOpen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("OnOpen")
     }
-}
-
-/// The other end of a connection that carries every database.
-#[derive(Debug, Clone)]
-struct LinkPeer {
-    role: Role,
-    peer: RemotePeer,
-    outgoing: Outgoing,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -284,7 +276,7 @@ impl Inner {
         lock(&self.open).insert(id, Arc::clone(&node));
         let links = lock(&self.links).clone();
         for (connection, link) in links {
-            self.attach(&node, connection, link);
+            node.attach(connection, link, Some(node.id));
         }
         Ok(node)
     }
@@ -335,15 +327,8 @@ impl Inner {
     pub async fn join_link(
         self: &Arc<Self>,
         connection: ConnectionId,
-        role: Role,
-        peer: RemotePeer,
-        outgoing: Outgoing,
+        link: Joined,
     ) -> Result<(), Error> {
-        let link = LinkPeer {
-            role,
-            peer,
-            outgoing,
-        };
         for id in self.store.databases().await? {
             self.node(id).await?;
         }
@@ -354,20 +339,9 @@ impl Inner {
             lock(&self.open).values().cloned().collect()
         };
         for node in nodes {
-            self.attach(&node, connection, link.clone());
+            node.attach(connection, link.clone(), Some(node.id));
         }
         Ok(())
-    }
-
-    fn attach(&self, node: &DatabaseNode, connection: ConnectionId, link: LinkPeer) {
-        node.joined(connection, &link.peer);
-        let peer = EnginePeer {
-            id: link.peer.id,
-            headwater: link.peer.metadata.headwater,
-            role: link.role,
-            database: Some(node.id),
-        };
-        node.node.connect(connection, peer, link.outgoing);
     }
 
     pub fn leave_link(&self, connection: ConnectionId) {

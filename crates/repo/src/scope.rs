@@ -3,9 +3,8 @@
 use crate::database::DatabaseNode;
 use crate::node::Node;
 use crate::peer::Inner;
-use crate::session::{Outgoing, Scope, ScopeFuture, SessionError};
+use crate::session::{Joined, Scope, ScopeFuture, SessionError};
 use crate::{DatabaseId, DocumentId};
-use headwater_sync::connection::{RemotePeer, Role};
 use headwater_sync::engine::{ConnectionId, Peer as EnginePeer};
 use headwater_sync::frame::Frame;
 use headwater_sync::plain::PlainDocuments;
@@ -15,18 +14,12 @@ use std::sync::Arc;
 pub(crate) struct DatabaseScope(pub Arc<DatabaseNode>);
 
 impl Scope for DatabaseScope {
-    fn joined<'a>(
-        &'a self,
-        id: ConnectionId,
-        role: Role,
-        peer: RemotePeer,
-        outgoing: Outgoing,
-    ) -> ScopeFuture<'a> {
-        self.0.connect(id, role, peer, outgoing);
+    fn joined(&self, id: ConnectionId, joined: Joined) -> ScopeFuture<'_> {
+        self.0.connect(id, joined);
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn frame<'a>(&'a self, id: ConnectionId, frame: Frame) -> ScopeFuture<'a> {
+    fn frame(&self, id: ConnectionId, frame: Frame) -> ScopeFuture<'_> {
         self.0.node.receive(id, frame);
         Box::pin(std::future::ready(Ok(())))
     }
@@ -40,24 +33,18 @@ impl Scope for DatabaseScope {
 pub(crate) struct EveryDatabase(pub Arc<Inner>);
 
 impl Scope for EveryDatabase {
-    fn joined<'a>(
-        &'a self,
-        id: ConnectionId,
-        role: Role,
-        peer: RemotePeer,
-        outgoing: Outgoing,
-    ) -> ScopeFuture<'a> {
+    fn joined(&self, id: ConnectionId, joined: Joined) -> ScopeFuture<'_> {
         Box::pin(async move {
-            if peer.metadata.headwater.is_none() {
+            if joined.peer.metadata.headwater.is_none() {
                 let message = "only Headwater servers link; clients connect to /sync/<database>";
                 return Err(SessionError::Closed(message.to_owned()));
             }
-            let joined = self.0.join_link(id, role, peer, outgoing).await;
-            joined.map_err(|error| SessionError::Closed(error.to_string()))
+            let linked = self.0.join_link(id, joined).await;
+            linked.map_err(|error| SessionError::Closed(error.to_string()))
         })
     }
 
-    fn frame<'a>(&'a self, id: ConnectionId, frame: Frame) -> ScopeFuture<'a> {
+    fn frame(&self, id: ConnectionId, frame: Frame) -> ScopeFuture<'_> {
         Box::pin(async move {
             let database = match (frame.database(), frame.document()) {
                 (Some(database), _) => database,
@@ -96,27 +83,21 @@ pub(crate) fn shard(document: &DocumentId, shards: usize) -> usize {
 }
 
 impl Scope for PlainScope {
-    fn joined<'a>(
-        &'a self,
-        id: ConnectionId,
-        role: Role,
-        peer: RemotePeer,
-        outgoing: Outgoing,
-    ) -> ScopeFuture<'a> {
+    fn joined(&self, id: ConnectionId, joined: Joined) -> ScopeFuture<'_> {
         for node in self.0.iter() {
             let peer = EnginePeer {
-                id: peer.id.clone(),
+                id: joined.peer.id.clone(),
                 // Whoever it is, at this address it is a client of automerge-repo's: told of what it asks for.
                 headwater: None,
-                role,
+                role: joined.role,
                 database: None,
             };
-            node.connect(id, peer, outgoing.clone());
+            node.connect(id, peer, joined.outgoing.clone());
         }
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn frame<'a>(&'a self, id: ConnectionId, frame: Frame) -> ScopeFuture<'a> {
+    fn frame(&self, id: ConnectionId, frame: Frame) -> ScopeFuture<'_> {
         if let Some((document, _)) = frame.document()
             && let Some(node) = self.0.get(shard(&document, self.0.len()))
         {
@@ -136,19 +117,13 @@ impl Scope for PlainScope {
 pub(crate) struct Closed(pub String);
 
 impl Scope for Closed {
-    fn joined<'a>(
-        &'a self,
-        _id: ConnectionId,
-        _role: Role,
-        _peer: RemotePeer,
-        _outgoing: Outgoing,
-    ) -> ScopeFuture<'a> {
+    fn joined(&self, _id: ConnectionId, _joined: Joined) -> ScopeFuture<'_> {
         Box::pin(std::future::ready(Err(SessionError::Closed(
             self.0.clone(),
         ))))
     }
 
-    fn frame<'a>(&'a self, _id: ConnectionId, _frame: Frame) -> ScopeFuture<'a> {
+    fn frame(&self, _id: ConnectionId, _frame: Frame) -> ScopeFuture<'_> {
         Box::pin(std::future::ready(Ok(())))
     }
 

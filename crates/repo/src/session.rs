@@ -46,18 +46,21 @@ pub(crate) type ScopeFuture<'a> = futures::future::BoxFuture<'a, Result<(), Sess
 #[cfg(target_arch = "wasm32")]
 pub(crate) type ScopeFuture<'a> = futures::future::LocalBoxFuture<'a, Result<(), SessionError>>;
 
+/// The other end of a connection whose handshake is done.
+#[derive(Debug, Clone)]
+pub(crate) struct Joined {
+    /// Which end *we* are.
+    pub role: Role,
+    pub peer: RemotePeer,
+    pub outgoing: Outgoing,
+}
+
 /// The documents that a connection is about.
 pub(crate) trait Scope: MaybeSendSync {
     /// The handshake is done.
-    fn joined<'a>(
-        &'a self,
-        id: ConnectionId,
-        role: Role,
-        peer: RemotePeer,
-        outgoing: Outgoing,
-    ) -> ScopeFuture<'a>;
+    fn joined(&self, id: ConnectionId, joined: Joined) -> ScopeFuture<'_>;
     /// A frame came.
-    fn frame<'a>(&'a self, id: ConnectionId, frame: Frame) -> ScopeFuture<'a>;
+    fn frame(&self, id: ConnectionId, frame: Frame) -> ScopeFuture<'_>;
     /// The connection is gone.
     fn closed(&self, id: ConnectionId);
 }
@@ -349,8 +352,12 @@ impl Session {
                     if let Some(on_joined) = on_joined.take() {
                         on_joined(&peer);
                     }
-                    let outgoing = self.outgoing.clone();
-                    self.scope.joined(self.id, self.role, peer, outgoing).await
+                    let joined = Joined {
+                        role: self.role,
+                        peer,
+                        outgoing: self.outgoing.clone(),
+                    };
+                    self.scope.joined(self.id, joined).await
                 }
                 Ok(Received::Frame(frame)) => self.scope.frame(self.id, frame).await,
             };

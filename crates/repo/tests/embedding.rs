@@ -1,8 +1,8 @@
 //! What an application that embeds the crate relies on, with a store in a folder.
 
 use headwater::{
-    Edit, Options, Patch, Peer, Record, RecordChange, Scan, Text, Value, storage::Fault,
-    storage::MemoryDisk,
+    Collection, Edit, Options, Patch, Peer, Record, RecordChange, Scan, Text, Value,
+    storage::Fault, storage::MemoryDisk,
 };
 use serde::{Deserialize, Serialize};
 
@@ -95,4 +95,46 @@ async fn a_write_that_is_not_stored_is_an_error_and_is_not_there_afterwards() {
     assert!(notes.get("kept").is_some());
     assert!(notes.get("lost").is_none());
     assert!(notes.get("later").is_some());
+}
+
+#[tokio::test]
+async fn a_user_undoes_their_own_writes_once_and_those_of_others_never() {
+    let disk = MemoryDisk::default();
+    let open = |user: &str| {
+        let options = Options::memory_disk(disk.clone()).user(user);
+        async move {
+            let peer = Peer::open(options).await.unwrap();
+            let db = match peer.open_named("notes").await {
+                Ok(db) => db,
+                Err(_) => peer.create(Some("notes")).await.unwrap(),
+            };
+            (peer, db.collection("notes"))
+        }
+    };
+    let add = |by: i64| Patch::from([("n".to_owned(), Edit::Increment(by))]);
+    let n = |notes: &Collection| notes.get("k").unwrap()["n"].as_int();
+
+    let (peer, notes) = open("ann").await;
+    let put = Record::from([("n".to_owned(), Value::Counter(1))]);
+    notes.put("k", put).await.unwrap();
+    let mut edits = notes.patch("k", add(2)).await.unwrap();
+    edits += notes.patch("k", add(4)).await.unwrap();
+    peer.close().await.unwrap();
+
+    let (peer, notes) = open("bob").await;
+    let refused = notes.undo(&edits).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("the user \"ann\""),
+        "{refused}"
+    );
+    assert_eq!(n(&notes), Some(7));
+    peer.close().await.unwrap();
+
+    let (_peer, notes) = open("ann").await;
+    let undone = notes.undo(&edits).await.unwrap();
+    assert_eq!((undone.updated, n(&notes)), (2, Some(1)));
+    let again = notes.undo(&edits).await.unwrap();
+    assert_eq!((again.unchanged, n(&notes)), (2, Some(1)));
+    notes.undo(&undone).await.unwrap();
+    assert_eq!(n(&notes), Some(7));
 }

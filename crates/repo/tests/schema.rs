@@ -123,3 +123,24 @@ async fn a_typed_collection_declares_its_schema() -> Result<(), headwater::Error
     );
     peer.close().await
 }
+
+#[tokio::test]
+async fn a_writer_of_named_fields_leaves_the_others_as_they_are() {
+    let peer = Peer::open(Options::memory()).await.unwrap();
+    let db = peer.create(None).await.unwrap();
+    let all = db.collection("notes");
+    let record = |fields: &[(&str, i64)]| -> headwater::Record {
+        let fields = fields.iter();
+        fields
+            .map(|(name, n)| ((*name).to_owned(), (*n).into()))
+            .collect()
+    };
+    all.put("k", record(&[("old", 1), ("gone", 1), ("newer", 1)]))
+        .await
+        .unwrap();
+    let older = all.knowing(["old", "gone"].map(str::to_owned));
+    older.put("k", record(&[("old", 2)])).await.unwrap();
+    assert_eq!(all.get("k"), Some(record(&[("old", 2), ("newer", 1)])));
+    all.put("k", record(&[("old", 3)])).await.unwrap();
+    assert_eq!(all.get("k"), Some(record(&[("old", 3)])));
+}

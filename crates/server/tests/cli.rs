@@ -62,8 +62,35 @@ fn what_is_imported_is_printed_again_and_a_second_import_changes_nothing() {
     let listed = ok_json(folder, "ls --data d --database mine --json");
     assert_eq!(
         listed,
-        json!([{"collection": "films", "records": 3, "types": {}}])
+        json!([{
+            "collection": "films", "records": 3, "types": {}, "policies": {}, "delete": "edit-wins",
+        }])
     );
+}
+
+#[test]
+fn what_is_declared_of_a_collection_is_listed() {
+    let folder = folder_with(&[("a.csv", "k,n,note\nx,1,\n")]);
+    let folder = folder.path();
+    let declared = "--type n=int --policy n=max --policy note=keep-all";
+    ok(
+        folder,
+        &format!("import a.csv --create d --key k {declared} --collection c --data d"),
+    );
+    assert_eq!(
+        ok_json(folder, "ls --data d --database d --json"),
+        json!([{
+            "collection": "c",
+            "records": 1,
+            "types": {"n": "int"},
+            "policies": {"n": "max", "note": "keep-all"},
+            "delete": "edit-wins",
+        }])
+    );
+    let table = ok(folder, "ls --data d --database d");
+    for declared in ["n=int", "n=max, note=keep-all", "edit-wins"] {
+        assert!(table.contains(declared), "{table}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::generate::{MAP, PLAIN};
 use crate::ruled::{RULED, UNION};
+use headwater_core::typed::Known;
 use headwater_core::{Edit, Operation, Patch, Record, Settlement, Value};
 
 /// A field, from the record inwards.
@@ -42,6 +43,14 @@ fn is_whole(name: &str) -> bool {
     PLAIN.contains(&name) || RULED.contains(&name)
 }
 
+/// Whether a writer who knows `known` knows the field `name`.
+pub fn knows(known: &Known, name: &str) -> bool {
+    match known {
+        Known::All => true,
+        Known::Fields(fields) => fields.contains_key(name),
+    }
+}
+
 impl Acts {
     /// Of `operation` on `key`, whose record its writer saw as `before`.
     pub fn of(operation: &Operation, key: &str, before: Option<&Record>) -> Self {
@@ -49,19 +58,24 @@ impl Acts {
         match operation {
             Operation::Put(records) => {
                 if let Some(record) = records.get(key) {
-                    acts.put(before, record);
+                    acts.put(before, record, &Known::All);
                 }
             }
             Operation::Patch(_, patch) => acts.patch(before, patch),
             Operation::Settle(_, path, how) => acts.settle(before, path, how),
             Operation::Delete(_) | Operation::Declare(_) => {}
-            // In no program yet.
-            Operation::PutKnown(..) | Operation::Undo(_) => {}
+            Operation::PutKnown(records, known) => {
+                if let Some(record) = records.get(key) {
+                    acts.put(before, record, known);
+                }
+            }
+            // What it writes depends on all that was written; the oracle is told what it may have written.
+            Operation::Undo(_) => {}
         }
         acts
     }
 
-    fn put(&mut self, before: Option<&Record>, record: &Record) {
+    fn put(&mut self, before: Option<&Record>, record: &Record, known: &Known) {
         self.fresh = before.is_none();
         let none = Record::new();
         let before = before.unwrap_or(&none);
@@ -71,6 +85,7 @@ impl Acts {
         {
             match (before.get(name), record.get(name)) {
                 (old, Some(new)) => self.set(name, old, new),
+                _ if !knows(known, name) => {}
                 _ => self.remove(name, before.get(name)),
             }
         }
@@ -148,7 +163,7 @@ impl Acts {
         let whole = match path {
             [] => {
                 if let Settlement::Write(Value::Map(record)) = how {
-                    self.put(before, record);
+                    self.put(before, record, &Known::All);
                 }
                 return;
             }

@@ -56,6 +56,18 @@ pub enum Case {
     Known,
     /// Peers' documents were merged in another grouping and order.
     Regrouped,
+    /// A write was undone with nothing done since.
+    UndoneAtOnce,
+    /// A write was undone after others had done something.
+    UndoneLater,
+    /// An undo was undone.
+    Redone,
+    /// What was undone already was to be undone.
+    UndoneTwice,
+    /// Another's write was to be undone.
+    UndoRefused,
+    /// An older writer put a record of which it knew some fields.
+    PutKnown,
 }
 
 /// What decides over a field, as the writer of it knew.
@@ -166,7 +178,7 @@ pub fn can_meet(row: Row, meeting: Meeting) -> bool {
 }
 
 /// All cases.
-pub const CASES: [Case; 25] = [
+pub const CASES: [Case; 31] = [
     Case::SameField,
     Case::DifferentFields,
     Case::CreateCreate,
@@ -192,6 +204,12 @@ pub const CASES: [Case; 25] = [
     Case::Settled,
     Case::Known,
     Case::Regrouped,
+    Case::UndoneAtOnce,
+    Case::UndoneLater,
+    Case::Redone,
+    Case::UndoneTwice,
+    Case::UndoRefused,
+    Case::PutKnown,
 ];
 
 /// How often each case and each meeting came about.

@@ -55,6 +55,10 @@ impl Exact {
                 TEXT => self.edited_text(old, new),
                 LIST => {
                     let (old, new) = (ints(old), ints(new));
+                    if new.difference(&old).any(|item| self.removed.contains(item)) {
+                        // An undo brought it back, which another may have removed too.
+                        self.unknown.insert(LIST);
+                    }
                     self.items.extend(&new);
                     self.removed.extend(old.difference(&new));
                 }

@@ -5,11 +5,13 @@
 use crate::rng::Rng;
 use crate::ruled::{self, RULED, UNION};
 use headwater_core::policy::Policies;
+use headwater_core::typed::Known;
 use headwater_core::{
     Claim, CollectionSchema, Conflict, Database, DeleteRule, Edit, FieldType, Operation, Patch,
     Record, Settlement, Value,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The keys that records have.
 pub const KEYS: [&str; 3] = ["k0", "k1", "$k2"];
@@ -111,6 +113,22 @@ impl Generator {
                 Operation::Put(records)
             }
         }
+    }
+
+    /// A put by an older writer, who knows some of the fields.
+    pub fn put_known(&mut self, rng: &mut Rng, db: &Database, collection: &str) -> Operation {
+        let key = *rng.pick(self.keys);
+        let before = db.get(collection, key);
+        let none = Policies::new();
+        let declared = db.collections().get(collection);
+        let policies = declared.map_or(&none, |declared| &declared.policies);
+        let mut record = self.record(rng, before.as_ref(), policies);
+        let known = self.fields.iter().filter(|_| rng.chance(50));
+        let known: BTreeMap<String, Known> =
+            known.map(|name| ((*name).to_owned(), Known::All)).collect();
+        record.retain(|name, _| known.contains_key(name));
+        let records = BTreeMap::from([(key.to_owned(), record)]);
+        Operation::PutKnown(records, Arc::new(Known::Fields(known)))
     }
 
     /// Settles one of the conflicts that are open.

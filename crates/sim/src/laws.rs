@@ -27,12 +27,17 @@ impl Shown {
     pub fn of(db: &Database) -> Self {
         let mut shown = Self::default();
         for name in db.collections().keys() {
-            let records: BTreeMap<_, _> = db.scan(name, &Scan::default()).into_iter().collect();
-            shown
-                .json
-                .extend(records.values().map(json::record_to_json));
-            shown.records.insert(name.clone(), records);
-            shown.open.insert(name.clone(), ledger(db, name));
+            let records = shown.records.entry(name.clone()).or_default();
+            let open = shown.open.entry(name.clone()).or_default();
+            for standing in db.standings(name) {
+                if !standing.conflicts.is_empty() {
+                    open.insert(standing.key.clone(), standing.conflicts);
+                }
+                if let Some(record) = standing.record {
+                    shown.json.push(json::record_to_json(&record));
+                    records.insert(standing.key, record);
+                }
+            }
         }
         shown
     }

@@ -21,6 +21,7 @@ pub mod register;
 pub mod rng;
 pub mod ruled;
 pub mod sets;
+pub mod undo;
 
 pub use coverage::Coverage;
 pub use program::{Failure, run};

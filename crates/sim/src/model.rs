@@ -1,5 +1,6 @@
 //! What a write makes of the one record that its writer sees, without automerge.
 
+use crate::acts::knows;
 use crate::order::{prefers, spread};
 use headwater_core::policy::Policies;
 use headwater_core::{
@@ -32,12 +33,29 @@ impl Seen<'_> {
             }
             Operation::Delete(name) if name == key => None,
             Operation::Settle(name, path, how) if name == key => self.settled(path, how),
+            Operation::PutKnown(records, known) if records.contains_key(key) => {
+                // Over a deleted record it writes a new one, of which it knows all.
+                let old = self.record.into_iter().flatten();
+                let unknown = old.filter(|(name, _)| !knows(known, name));
+                let unknown = unknown.map(|(name, value)| (name.clone(), value.clone()));
+                Some(unknown.chain(self.put(&records[key])).collect())
+            }
             Operation::Patch(..)
             | Operation::Delete(_)
             | Operation::Declare(_)
             | Operation::PutKnown(..)
             | Operation::Undo(_)
             | Operation::Settle(..) => self.record.cloned(),
+        }
+    }
+
+    /// The record that lost to a delete, which comes back when a field of it is settled.
+    fn lost(&self) -> Option<&Record> {
+        let mut of_records = self.open.iter().filter(|one| one.field.is_empty());
+        let claims = of_records.find_map(|one| one.losers.first())?;
+        match &claims.value {
+            Some(Value::Map(record)) => Some(record),
+            _ => None,
         }
     }
 
@@ -65,7 +83,7 @@ impl Seen<'_> {
             },
             Settlement::Write(value) => value.clone(),
         };
-        let mut record = self.record.cloned();
+        let mut record = self.record.or_else(|| self.lost()).cloned();
         match path {
             [] => match value {
                 Value::Map(record) => return Some(self.put(&record)),

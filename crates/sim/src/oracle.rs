@@ -8,17 +8,19 @@
 use crate::acts::{Act, Acts, Path};
 use crate::coverage::{Case, Coverage};
 use crate::exact::Exact;
+use crate::generate::MAP;
 use crate::meetings::{Kind, Step, Touch};
 use crate::order::{may_show, prefers, spread};
 use crate::register::{Fate, Made, Put, Register, Standing};
-use crate::ruled::{UNION, chooses};
+use crate::ruled::{RULED, UNION, chooses};
 use crate::sets::Set;
+use crate::undo::Touched;
 use automerge::ChangeHash;
 use headwater_core::catalog::Collection;
 use headwater_core::{
     Attribution, Claim, Conflict, ConflictKind, DeleteRule, Operation, Policy, Record, Value,
 };
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 /// One write to one record.
@@ -35,6 +37,8 @@ pub struct Wrote<'a> {
     pub writers: BTreeMap<Path, Attribution>,
     /// The changes that carry it.
     pub made: Rc<Made>,
+    /// What the write that it took back had touched, if it is an undo.
+    pub undone: Option<&'a Touched>,
     /// What its writer knew of the collection.
     pub declared: &'a Collection,
     /// The changes that its writer had.
@@ -63,6 +67,9 @@ struct History {
     fields: BTreeMap<Path, Register>,
     union: Set,
     exact: Exact,
+    /// What was undone, of which no more is known than that someone wrote it; all of the record if a whole write was.
+    undone: BTreeSet<Path>,
+    all_undone: bool,
     /// Whether the nested map was ever replaced or removed, and with it what others did inside.
     torn: bool,
 }
@@ -108,7 +115,7 @@ impl Oracle {
 }
 
 /// The value at a path of a record.
-fn at<'r>(record: &'r Record, path: &[String]) -> Option<&'r Value> {
+pub fn at<'r>(record: &'r Record, path: &[String]) -> Option<&'r Value> {
     let (name, outer) = path.split_last()?;
     let mut record = record;
     for name in outer {
@@ -130,6 +137,13 @@ fn policy_of<'d>(declared: &'d Collection, path: &[String]) -> Option<&'d Policy
 
 impl History {
     fn wrote(&mut self, wrote: &Wrote<'_>, coverage: &mut Coverage) {
+        if let Some(touched) = wrote.undone {
+            self.undone.extend(touched.fields.iter().cloned());
+            self.all_undone |= touched.whole;
+            self.union.replaced();
+            let has_map = |record: Option<&Record>| record.is_some_and(|it| it.contains_key(MAP));
+            self.torn |= has_map(wrote.before) != has_map(wrote.after);
+        }
         let acts = Acts::of(wrote.operation, wrote.key, wrote.before);
         let known = |step: &Step| step.made.known(wrote.seen) != Fate::No;
         let existed = self.steps.iter().any(known);
@@ -211,8 +225,14 @@ impl History {
     fn write(&mut self, path: &Path, act: &Act, fresh: bool, wrote: &Wrote<'_>) -> bool {
         let policy = policy_of(wrote.declared, path);
         let old = wrote.before.and_then(|before| at(before, path));
+        let undone = self.is_undone(path);
         let register = self.fields.entry(path.clone()).or_default();
         let after = wrote.after.and_then(|after| at(after, path));
+        if let (true, Some(after)) = (undone, after) {
+            // What stands is not known, but that this was written.
+            register.put(&wrote.made, after.clone());
+            return true;
+        }
         // Who wrote what stands now: a map is written by who wrote what is in it.
         let mut writers = wrote.writers.iter().filter(|(at, _)| at.starts_with(path));
         let by = writers.next().map(|(_, by)| by.hash);
@@ -363,7 +383,11 @@ impl History {
             ] => Some(record),
             _ => None,
         });
-        for (path, register) in self.fields.iter().filter(|(path, _)| !self.is_torn(path)) {
+        for (path, register) in self
+            .fields
+            .iter()
+            .filter(|(path, _)| !self.is_torn(path) && !self.is_undone(path))
+        {
             let standing = register.standing(sees.seen);
             let Some(put) = standing.sure.iter().find(|put| unseen(put)) else {
                 continue;
@@ -389,6 +413,10 @@ impl History {
         self.torn && path.len() > 1
     }
 
+    fn is_undone(&self, path: &[String]) -> bool {
+        self.all_undone || self.undone.contains(path)
+    }
+
     fn check_field(
         &self,
         path: &Path,
@@ -401,6 +429,14 @@ impl History {
         let policy = policy_of(sees.declared, path);
         let shown = at(record, path);
         let conflict = sees.open.iter().find(|one| one.field == *path);
+        if self.is_undone(path) {
+            let made = RULED.contains(&path[0].as_str());
+            let written = |shown: &Value| register.puts.iter().any(|put| put.value == *shown);
+            return match shown.is_none_or(written) || made {
+                true => Ok(()),
+                false => Err("shows what no one wrote".into()),
+            };
+        }
         let Some(shown) = shown else {
             return match standing.sure.is_empty() || self.is_torn(path) {
                 true => Ok(()),

@@ -45,6 +45,8 @@ pub struct Peer {
     pub inbox: Vec<Chunk>,
     /// The changes that it has, its own too.
     pub seen: HashSet<ChangeHash>,
+    /// What all its actors begin with.
+    store: [u8; 8],
     stored: BTreeMap<DocumentId, Vec<Vec<u8>>>,
     observe: Observe,
     told: BTreeMap<String, Told>,
@@ -53,7 +55,10 @@ pub struct Peer {
 impl Peer {
     /// A peer that has nothing yet.
     pub fn new(rng: &mut Rng) -> Result<Self, String> {
-        let mut db = Database::new(ID, ActorId::from(rng.bytes())).map_err(|e| e.to_string())?;
+        let actor = rng.bytes();
+        let mut store = [0; 8];
+        store.copy_from_slice(&actor[..8]);
+        let mut db = Database::new(ID, ActorId::from(actor)).map_err(|e| e.to_string())?;
         let observe = *rng.pick(&[Observe::Changes, Observe::Batches]);
         db.observe(observe);
         db.resolvers(resolvers());
@@ -61,6 +66,7 @@ impl Peer {
             db,
             inbox: Vec::new(),
             seen: HashSet::new(),
+            store,
             stored: BTreeMap::new(),
             observe,
             told: BTreeMap::new(),
@@ -110,7 +116,9 @@ impl Peer {
         for (_, chunks) in &mut documents {
             rng.shuffle(chunks);
         }
-        let actor = ActorId::from(rng.bytes());
+        let mut actor = rng.bytes();
+        actor[..8].copy_from_slice(&self.store);
+        let actor = ActorId::from(actor);
         let (mut db, quarantined) =
             Database::restore(ID, actor, documents).map_err(|error| error.to_string())?;
         match quarantined.first() {

@@ -10,15 +10,18 @@ use crate::peer::{Chunk, Peer};
 use crate::register::{Made, Stamp};
 use crate::rng::Rng;
 use crate::ruled;
+use crate::undo::Undos;
 use automerge::{Change, ChangeHash, ReadDoc as _};
 use headwater_core::catalog::Collection;
 use headwater_core::{
-    CollectionSchema, Conflict, Database, DeleteRule, DocumentId, LocalWrite, Operation, Record,
-    Write, WriteContext, json,
+    CollectionSchema, Conflict, ConflictKind, Database, DeleteRule, DocumentId, LocalWrite,
+    Operation, Record, Write, WriteContext, Written, json,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::rc::Rc;
+
+mod own;
 
 const COLLECTION: &str = "notes";
 
@@ -52,7 +55,7 @@ pub fn run(seed: u64) -> Result<Coverage, Box<Failure>> {
             trace,
         })
     };
-    let mut program = match Program::new(&mut rng) {
+    let mut program = match Program::new(seed, &mut rng) {
         Ok(program) => program,
         Err(message) => return Err(failure(message, Vec::new())),
     };
@@ -72,6 +75,9 @@ struct Program {
     log: Vec<Chunk>,
     oracle: Oracle,
     declared: Declared,
+    undos: Undos,
+    /// Whether writes are undone in this program, and older writers take part: in every other, and not in those that are kept.
+    undoes: bool,
     coverage: Coverage,
     /// What was shown at which heads, and what had lost, whoever had them.
     shown: BTreeMap<BTreeMap<DocumentId, Vec<ChangeHash>>, Shown>,
@@ -81,7 +87,7 @@ struct Program {
 }
 
 impl Program {
-    fn new(rng: &mut Rng) -> Result<Self, String> {
+    fn new(seed: u64, rng: &mut Rng) -> Result<Self, String> {
         let generator = Generator::new(rng);
         let peers = 3 + rng.below(if generator.is_broad() { 3 } else { 1 });
         let counts: [&[u32]; 4] = [&[1], &[1], &[1, 2], &[2, 3]];
@@ -98,6 +104,8 @@ impl Program {
             log: Vec::new(),
             oracle: Oracle::default(),
             declared: Declared::default(),
+            undos: Undos::default(),
+            undoes: seed % 6 > 2,
             coverage: Coverage::default(),
             shown: BTreeMap::new(),
             saved: Vec::new(),
@@ -155,10 +163,16 @@ impl Program {
         }
         if self.rng.chance(if undeclared { 85 } else { 8 }) {
             let schema = self.generator.declaration(&mut self.rng, &self.counts);
-            return self.perform(at, Operation::Declare(schema));
+            return self.perform(at, Operation::Declare(schema)).map(drop);
+        }
+        if self.undoes && self.rng.chance(28) {
+            return match self.rng.chance(75) {
+                true => self.undo(at),
+                false => self.put_known(at),
+            };
         }
         let operation = self.generator.operation(&mut self.rng, db, COLLECTION);
-        self.perform(at, operation)
+        self.perform(at, operation).map(drop)
     }
 
     fn refused(&mut self, at: usize, operation: Operation) -> Result<(), String> {
@@ -170,7 +184,7 @@ impl Program {
         }
     }
 
-    fn perform(&mut self, at: usize, operation: Operation) -> Result<(), String> {
+    fn perform(&mut self, at: usize, operation: Operation) -> Result<Written, String> {
         self.trace.push(format!("{at} does {operation:?}"));
         let peer = &self.peers[at];
         let keys = self.generator.keys().iter();
@@ -191,10 +205,19 @@ impl Program {
         }
         self.send(at, &local);
         self.note_declared(at, &operation, &local, &seen);
+        let mut saw = Vec::new();
         for before in before {
+            let (key, was) = (before.0, before.1.clone());
             self.note(at, &operation, before, &declared, &local)?;
+            if names(&operation, key, &self.undos) {
+                saw.push((key, was, self.peers[at].db.get(COLLECTION, key)));
+            }
         }
-        Ok(())
+        if self.undoes && !matches!(operation, Operation::Undo(_)) {
+            let seen = &self.peers[at].seen;
+            self.undos.wrote(at, &operation, &local.written, &saw, seen);
+        }
+        Ok(local.written)
     }
 
     fn note_declared(
@@ -238,20 +261,16 @@ impl Program {
         };
         let expected = saw.after(key, operation);
         let json = |record: &Option<Record>| record.as_ref().map(json::record_to_json);
-        if json(&after) != json(&expected) {
+        let undone = match operation {
+            Operation::Undo(changes) => self.undos.find(changes).and_then(|it| it.keys.get(key)),
+            _ => None,
+        };
+        if undone.is_none() && json(&after) != json(&expected) {
             return Err(format!(
                 "{key} became {after:?}\n  instead of {expected:?}\n  from {before:?}"
             ));
         }
-        let named = match operation {
-            Operation::Put(records) => records.contains_key(key),
-            Operation::PutKnown(name, ..)
-            | Operation::Patch(name, _)
-            | Operation::Delete(name)
-            | Operation::Settle(name, ..) => name == key,
-            Operation::Undo(_) => false,
-            Operation::Declare(_) => false,
-        };
+        let named = names(operation, key, &self.undos);
         if let Operation::Settle(_, path, _) = operation
             && named
             && let conflicts = peer.db.conflicts_of(COLLECTION, key)
@@ -260,7 +279,18 @@ impl Program {
             return Err(format!("{path:?} of {key} is still open: {conflicts:#?}"));
         }
         let root = peer.db.id().root();
-        if named && let Some(made) = made(local, |document| *document != root) {
+        // An undo can have done nothing to one of its records; else it has cleared what it knew of deletes.
+        let open = |kind| {
+            let open = peer.db.conflicts_of(COLLECTION, key);
+            open.iter().any(|one| one.kind == kind)
+        };
+        let idle = undone.is_some()
+            && before == after
+            && (after.is_none() || open(ConflictKind::DeleteLost));
+        if named
+            && !idle
+            && let Some(made) = made(local, |document| *document != root)
+        {
             let wrote = Wrote {
                 key,
                 operation,
@@ -268,6 +298,7 @@ impl Program {
                 after: after.as_ref(),
                 writers: peer.db.provenance(COLLECTION, key),
                 made: Rc::new(made),
+                undone,
                 declared,
                 seen: &peer.seen,
             };
@@ -473,6 +504,21 @@ impl Program {
                 .check(key, &sees, everything, &mut self.coverage)?;
         }
         Ok(())
+    }
+}
+
+/// Whether the operation is about the record of `key`.
+fn names(operation: &Operation, key: &str, undos: &Undos) -> bool {
+    match operation {
+        Operation::Put(records) | Operation::PutKnown(records, _) => records.contains_key(key),
+        Operation::Patch(name, _)
+        | Operation::Delete(name)
+        | Operation::Settle(name, ..) => name == key,
+        Operation::Undo(changes) => {
+            let undone = undos.find(changes);
+            undone.is_some_and(|undone| undone.keys.contains_key(key))
+        }
+        Operation::Declare(_) => false,
     }
 }
 

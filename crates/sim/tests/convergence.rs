@@ -23,8 +23,13 @@ fn threshold(case: Case) -> u64 {
         Case::Nested | Case::Gone | Case::DeleteRule | Case::Refused => 110,
         Case::TextText | Case::CounterCounter | Case::Settled => 70,
         Case::DeleteDelete | Case::Regrouped => 30,
-        Case::ListList | Case::MixedKinds => 15,
+        Case::MixedKinds => 15,
+        Case::ListList => 10,
         Case::Kept => 5,
+        Case::UndoneAtOnce | Case::PutKnown => 150,
+        Case::UndoneLater => 90,
+        Case::Redone | Case::UndoRefused => 18,
+        Case::UndoneTwice => 10,
     }
 }
 

@@ -52,6 +52,15 @@ fn sync(connection: ConnectionId, document: DocumentId, data: impl Into<Bytes>) 
     })
 }
 
+/// That the peer has told of all of its documents.
+fn announced(connection: ConnectionId) -> Frame {
+    Frame::Announced {
+        sender: PeerId::new(format!("peer{}", connection.0)),
+        target: PeerId::new("server"),
+        database: None,
+    }
+}
+
 /// A message of a peer that has nothing.
 fn ask() -> Vec<u8> {
     SyncMessage::new(MessageVersion::V1, Vec::new(), Vec::new()).encode()
@@ -201,14 +210,7 @@ fn what_a_peer_says_later_counts_although_what_it_said_before_has_to_wait() {
     };
     let now = heads(&engine, id);
     engine.receive(peer, sync(peer, id, now.clone()));
-    engine.receive(
-        peer,
-        Frame::Announced {
-            sender: PeerId::new("peer1"),
-            target: PeerId::new("server"),
-            database: None,
-        },
-    );
+    engine.receive(peer, announced(peer));
     run(&mut engine);
     assert!(engine.in_sync());
     // A batch of another document is on its way to the disk.
@@ -240,14 +242,7 @@ fn who_lacks_one_of_a_peers_heads_is_not_in_sync_although_it_has_the_other() {
     let peer = join(&mut engine, 1, true);
     let said = SyncMessage::new(MessageVersion::V1, ahead.get_heads(), Vec::new()).encode();
     engine.receive(peer, sync(peer, id, said));
-    engine.receive(
-        peer,
-        Frame::Announced {
-            sender: PeerId::new("peer1"),
-            target: PeerId::new("server"),
-            database: None,
-        },
-    );
+    engine.receive(peer, announced(peer));
     run(&mut engine);
     assert!(!engine.in_sync());
     engine.receive(peer, sync(peer, id, push(&ahead)));

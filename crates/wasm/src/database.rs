@@ -19,9 +19,13 @@ impl Database {
         self.0.id().to_string()
     }
 
-    /// A collection, by its name.
-    pub fn collection(&self, name: String) -> Collection {
-        Collection(self.0.collection(name))
+    /// A collection, by its name; the fields that its writer knows, if not all are.
+    pub fn collection(&self, name: String, known: Option<Vec<String>>) -> Collection {
+        let collection = self.0.collection(name);
+        Collection(match known {
+            Some(fields) => collection.knowing(fields),
+            None => collection,
+        })
     }
 
     /// What is known of the collections, by name.

@@ -51,6 +51,7 @@ fn code_of_write(refused: &WriteError) -> &'static str {
         WriteError::CounterOverflow { .. } => "counter-overflow",
         WriteError::NothingToSettle { .. } => "nothing-to-settle",
         WriteError::NothingToUndo { .. } => "nothing-to-undo",
+        WriteError::NotTheAuthor { .. } => "not-the-author",
         WriteError::NotARecord { .. } => "bad-value",
         WriteError::TooDeep { .. } => "too-deep",
         WriteError::TooLarge { .. } | WriteError::TooManyOperations { .. } => "too-large",

@@ -60,8 +60,8 @@ export class Collection<T extends object = Fields> {
   }
 
   /**
-   * Makes the record of this key equal to `record`: fields that it does not have are removed. Resolves once that is
-   * stored.
+   * Makes the record of this key equal to `record`: fields that it does not have are removed, except those that the
+   * collection's schema does not name, if it was opened with one. Resolves once that is stored.
    */
   put(key: string, record: NewRecord<T>): Promise<Written> {
     return this.#inner.put(key, record);
@@ -124,8 +124,9 @@ export class Collection<T extends object = Fields> {
 
   /**
    * Takes back what a write of this collection did, and nothing that anyone did since: `undo(await put(…))`. Resolves once
-   * that is stored, with what can be undone in turn; rejects with the code `nothing-to-undo` if the write is not of this
-   * collection.
+   * that is stored, with what can be undone in turn; what is undone already stays as it is. Rejects with the code
+   * `nothing-to-undo` if the write is not of this collection, and `not-the-author` if someone else made it: another user or,
+   * without users, another store.
    */
   undo(written: Pick<Written, "changes">): Promise<Written> {
     return this.#inner.undo(written.changes);

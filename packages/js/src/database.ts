@@ -1,6 +1,6 @@
 import type * as wasm from "../wasm/headwater.js";
 import { Collection } from "./collection.js";
-import type { DeleteRule, Schema } from "./schema.js";
+import type { DeleteRule, RecordOf, Schema } from "./schema.js";
 import type { Fields } from "./values.js";
 
 /** How it goes with a server. */
@@ -84,9 +84,16 @@ export class Database {
     this.id = inner.id();
   }
 
-  /** A collection, by its name. It comes into being with its first record. */
-  collection<T extends object = Fields>(name: string): Collection<T> {
-    return new Collection<T>(this.#inner.collection(name), name);
+  /** A collection, by its name. It comes into being with its first record. A `put` into it replaces all of a record. */
+  collection<T extends object = Fields>(name: string): Collection<T>;
+  /**
+   * A collection with the records of a schema that {@link defineSchema} gave. A `put` into it leaves fields as they are that
+   * the schema does not name, because a newer version of the application wrote them.
+   */
+  collection<const S extends Schema>(name: string, schema: S): Collection<RecordOf<S>>;
+  collection<T extends object>(name: string, schema?: Schema): Collection<T> {
+    const known = schema?.fields && Object.keys(schema.fields);
+    return new Collection<T>(this.#inner.collection(name, known), name);
   }
 
   /** What is known of the collections, by name. */

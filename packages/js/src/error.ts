@@ -24,7 +24,10 @@ export type ErrorCode =
   | "wrong-kind"
   /** What is to be settled is not open, or not any more. */
   | "nothing-to-settle"
+  /** The write that is to be undone is not of this collection, or not here. */
   | "nothing-to-undo"
+  /** Someone else made the write that is to be undone. */
+  | "not-the-author"
   /** A splice goes beyond the end. */
   | "out-of-range"
   /** A counter would leave 64 bits. */

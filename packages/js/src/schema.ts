@@ -80,7 +80,7 @@ export type RecordOf<S extends Schema> = S extends { readonly fields: infer F }
  * ```ts
  * const airports = defineSchema({ version: 1, fields: { name: "string", best: { type: "int", policy: "max" } } });
  * await db.declare("airports", airports);
- * const collection = db.collection<RecordOf<typeof airports>>("airports"); // { name?: string, best?: number }
+ * const collection = db.collection("airports", airports); // of { name?: string, best?: number }
  * ```
  */
 export function defineSchema<const S extends Schema>(schema: S): S {

@@ -223,16 +223,39 @@ test("a write is undone, and an undo too", async () => {
     await c.patch("k", { n: hw.increment(10), notes: hw.splice(0, 0, "later: ") });
     const undone = await c.undo(written);
     const back = c.get("k");
+    const twice = await c.undo(written);
     await c.undo(undone);
     const elsewhere = await failure(() => db.collection("other").undo(written));
     const wrong = await failure(() => c.undo({ changes: [["x", "y"]] }));
-    return { back, again: c.get("k"), codes: [elsewhere.code, wrong.code] };
+    return { back, unchanged: twice.unchanged, again: c.get("k"), codes: [elsewhere.code, wrong.code] };
   });
   assert.deepEqual(got, {
     back: { title: "start", n: 11, notes: "later: one three" },
+    unchanged: 1,
     again: { title: "edited", n: 16, notes: "later: one two three" },
     codes: ["nothing-to-undo", "bad-argument"],
   });
+});
+
+test("a write is undone by who made it alone", async () => {
+  const got = await page.evaluate(async () => {
+    const notes = async (user) => {
+      const peer = await hw.openPeer({ name: "authors", user });
+      const db = await peer.openOrCreate("notes");
+      return { peer, notes: db.collection("notes") };
+    };
+    const ada = await notes("ada");
+    const written = await ada.notes.put("k", { x: 1 });
+    await ada.peer.close();
+    const bob = await notes("bob");
+    const refused = await failure(() => bob.notes.undo(written));
+    const kept = bob.notes.get("k");
+    await bob.peer.close();
+    return { refused, kept };
+  });
+  assert.equal(got.refused.code, "not-the-author");
+  assert.match(got.refused.message, /the user "ada"/);
+  assert.deepEqual(got.kept, { x: 1 });
 });
 
 test("scan gives pages in the order of keys", async () => {

@@ -120,6 +120,25 @@ test("one declaration has types, policies, the delete rule and a version", async
   await all.close();
 });
 
+test("a collection with a schema keeps the fields that the schema does not name", async () => {
+  const all = await meeting({}, { f: 1, newer: { a: 1 }, gone: 1 });
+  const got = await all.ann.evaluate(async () => {
+    const older = db.collection("things", hw.defineSchema({ fields: { f: "int", gone: "int" } }));
+    await older.put("k", { f: 2 });
+    const kept = things.get("k");
+    await older.putMany([["k", { f: 3 }]]);
+    const many = things.get("k");
+    await things.put("k", { f: 4 });
+    return { kept, many, replaced: things.get("k") };
+  });
+  assert.deepEqual(got, {
+    kept: { f: 2, newer: { a: 1 } },
+    many: { f: 3, newer: { a: 1 } },
+    replaced: { f: 4 },
+  });
+  await all.close();
+});
+
 test("each policy decides between two who edit offline", async () => {
   const fields = {
     visits: "counter",

@@ -45,7 +45,7 @@ const airports = defineSchema({
 });
 await db.declare("airports", airports);
 type Airport = RecordOf<typeof airports>;
-const fields = db.collection<Airport>("airports");
+const fields = db.collection("airports", airports);
 const airport: Airport = fields.get("a") ?? {};
 const best: number | undefined = airport.best;
 const tags: Value[] | undefined = airport.tags;

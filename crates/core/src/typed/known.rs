@@ -3,6 +3,7 @@
 //! A struct names its fields when it is deserialised. So it is offered to a deserialiser that takes note of them and then
 //! gives up, and for each field once more, to get at what is nested in it.
 
+use crate::value::{Record, Value};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use std::collections::BTreeMap;
@@ -39,6 +40,23 @@ impl Known {
             Self::All => true,
             Self::Fields(fields) => fields.contains_key(name),
         }
+    }
+
+    /// What is written over `old`: `new`, and what the writer does not know of `old`.
+    pub(crate) fn with_unknown(&self, new: &Record, old: Record) -> Record {
+        let mut whole = new.clone();
+        for (name, old) in old {
+            match (whole.get_mut(&name), old) {
+                (None, old) if !self.has(&name) => {
+                    whole.insert(name, old);
+                }
+                (Some(Value::Map(new)), Value::Map(old)) => {
+                    *new = self.within(&name).with_unknown(new, old);
+                }
+                _ => {}
+            }
+        }
+        whole
     }
 
     /// What it knows inside of a field.

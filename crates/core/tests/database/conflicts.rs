@@ -2,8 +2,8 @@
 
 use crate::replica::{Replica, exchange, pair, record, records};
 use headwater_core::{
-    CollectionSchema, Conflict, ConflictKind, DeleteRule, Edit, Event, Policy, Settlement, Value,
-    WriteError,
+    CollectionSchema, Conflict, ConflictKind, DeleteRule, Edit, Event, MAX_RECORD_BYTES, Operation,
+    Policy, Settlement, Value, WriteError,
 };
 
 /// Two that set `title` apart from each other; B's write has the higher op id.
@@ -459,4 +459,156 @@ fn settling_a_field_of_a_record_that_met_a_delete_does_not_delete_it() {
     a.settle("k", &["title"], keep).unwrap();
     exchange(&mut a, &mut b);
     assert_eq!((b.value("k", "title"), b.open()), ("a's".into(), vec![]));
+}
+
+/// Everything of one kind that can be edited in place, as A and B write it apart from each other, and a later value.
+fn kinds() -> [[Value; 3]; 4] {
+    let text = |text: &str| Value::Text(text.into());
+    let list = |n: i64| Value::List(vec![0.into(), n.into()]);
+    let map = |n: i64| Value::Map(record(&[("x", n.into())]));
+    [
+        [text("a's"), text("b's"), "later".into()],
+        [list(1), list(2), list(3)],
+        ["a's".into(), map(2), map(3)],
+        ["a's".into(), Value::Counter(2), 3.into()],
+    ]
+}
+
+#[test]
+fn a_later_set_settles_what_lost_to_a_text_a_list_a_map_or_a_counter() {
+    for [first, second, later] in kinds() {
+        let (mut a, mut b) = pair(CollectionSchema::new());
+        a.put("k", &[("f", Value::Null)]);
+        exchange(&mut a, &mut b);
+        a.set("k", "f", first);
+        b.set("k", "f", second.clone());
+        exchange(&mut a, &mut b);
+        assert_eq!(a.value("k", "f"), second, "{:#?}", a.open());
+        only(&a);
+        a.set("k", "f", later.clone());
+        exchange(&mut a, &mut b);
+        let shown = match (second, later) {
+            (Value::Text(_), Value::String(text)) => Value::Text(text),
+            (Value::Counter(_), Value::Int(n)) => Value::Counter(n),
+            (_, later) => later,
+        };
+        assert_eq!((b.value("k", "f"), b.open()), (shown, vec![]));
+    }
+}
+
+/// Two create the record, so that what is shown stands alone in its map and can stay what it is.
+#[test]
+fn what_stays_when_a_later_set_settles_it_still_merges_with_what_others_do_in_it() {
+    let text = |text: &str| Value::Text(text.into());
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    a.put("k", &[("t", text("from a"))]);
+    b.put("k", &[("t", text("from b"))]);
+    exchange(&mut a, &mut b);
+    let splice = Edit::Splice {
+        at: 0,
+        delete: 0,
+        insert: "still ".into(),
+    };
+    b.patch("k", vec![("t", splice)]).unwrap();
+    a.set("k", "t", "from both");
+    exchange(&mut a, &mut b);
+    let shown = a.value("k", "t");
+    assert!(
+        shown.as_str().unwrap().starts_with("still from b"),
+        "{shown:?}"
+    );
+    assert_eq!(a.open(), []);
+}
+
+#[test]
+fn a_writer_that_knows_some_fields_keeps_the_others_when_it_settles_a_map() {
+    #[derive(serde::Deserialize)]
+    struct Inner {
+        #[allow(dead_code)]
+        x: i64,
+    }
+    #[derive(serde::Deserialize)]
+    struct Outer {
+        #[allow(dead_code)]
+        f: Inner,
+    }
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    a.put("k", &[("f", Value::Null)]);
+    exchange(&mut a, &mut b);
+    a.set("k", "f", "a's");
+    let map = |n: i64| Value::Map(record(&[("x", n.into()), ("unknown", 7.into())]));
+    b.set("k", "f", map(1));
+    exchange(&mut a, &mut b);
+    let known = headwater_core::typed::Known::of::<Outer>();
+    let new = record(&[("f", Value::Map(record(&[("x", 2.into())])))]);
+    let put = Operation::PutKnown([("k".into(), new)].into(), known.into());
+    a.write(put).unwrap();
+    assert_eq!((a.value("k", "f"), a.open()), (map(2), vec![]));
+}
+
+#[test]
+fn accepting_all_of_several_values_is_refused_if_together_they_are_too_large() {
+    let (mut a, mut b) = pair(CollectionSchema::new().policy("f", Policy::KeepAll));
+    a.put("k", &[("f", 0.into())]);
+    exchange(&mut a, &mut b);
+    let large = |c: &str| c.repeat(MAX_RECORD_BYTES * 2 / 3);
+    a.set("k", "f", large("a"));
+    b.set("k", "f", large("b"));
+    exchange(&mut a, &mut b);
+    let (shown, heads) = (a.get("k"), a.db.heads());
+    let error = a.settle("k", &["f"], Settlement::Accept).unwrap_err();
+    assert!(matches!(error, WriteError::TooLarge { .. }), "{error}");
+    assert_eq!((a.get("k"), a.db.heads()), (shown, heads));
+    a.settle("k", &["f"], Settlement::Write("short".into()))
+        .unwrap();
+}
+
+/// A deletes the record; B and C, not knowing of it, edit the same field.
+fn deleted_and_edited_twice() -> (Replica, Replica) {
+    let (mut a, mut b) = pair(CollectionSchema::new().delete(DeleteRule::DeleteWins));
+    let mut c = Replica::new(3);
+    a.put("k", &[("title", "start".into()), ("n", 1.into())]);
+    exchange(&mut a, &mut b);
+    c.receive(&a.documents());
+    a.delete("k");
+    b.set("k", "title", "b's");
+    c.set("k", "title", "c's");
+    exchange(&mut a, &mut b);
+    a.receive(&c.out);
+    b.receive(&c.out);
+    (a, b)
+}
+
+#[test]
+fn both_of_two_edits_that_met_in_a_deleted_record_are_listed_and_either_can_be_brought_back() {
+    let (mut a, mut b) = deleted_and_edited_twice();
+    assert_eq!(a.get("k"), None);
+    let [whole, field] = a.open().try_into().unwrap();
+    let last = record(&[("n", 1.into()), ("title", "c's".into())]);
+    assert_eq!(whole.losers[0].value, Some(Value::Map(last.clone())));
+    assert_eq!(field.field, ["title"]);
+    assert_eq!((field.kind, field.shown), (ConflictKind::EditLost, None));
+    assert_eq!(field.losers[0].value, Some("b's".into()));
+    let by = field.losers[0].by.as_ref().unwrap();
+    assert_eq!(by.actor, *b.db.actor());
+    let keep = Settlement::Keep(field.losers[0].id.clone());
+    a.settle("k", &["title"], keep).unwrap();
+    exchange(&mut a, &mut b);
+    let kept = record(&[("n", 1.into()), ("title", "b's".into())]);
+    assert_eq!((b.get("k"), b.open()), (Some(kept), vec![]));
+
+    // Who accepts that it is gone settles all of it.
+    for path in [&[][..], &["title"]] {
+        let (mut a, mut b) = deleted_and_edited_twice();
+        a.settle("k", path, Settlement::Accept).unwrap();
+        exchange(&mut a, &mut b);
+        assert_eq!((b.get("k"), b.open()), (None, vec![]));
+    }
+    // Brought back as a whole, it has the conflict of its field.
+    let (mut a, mut b) = deleted_and_edited_twice();
+    let keep = Settlement::Keep(a.open()[0].losers[0].id.clone());
+    a.settle("k", &[], keep).unwrap();
+    exchange(&mut a, &mut b);
+    assert_eq!(b.get("k"), Some(last));
+    assert_eq!(only(&b).kind, ConflictKind::Values);
 }

@@ -168,7 +168,17 @@ fn list_collections(database: &Database, json: bool) -> anyhow::Result<()> {
                 let types: serde_json::Map<_, _> = types
                     .map(|(field, kind)| (field.clone(), kind.name().into()))
                     .collect();
-                json!({"collection": name, "records": records, "types": types})
+                let policies = collection.policies.iter();
+                let policies: serde_json::Map<_, _> = policies
+                    .map(|(field, policy)| (field.clone(), policy.to_string().into()))
+                    .collect();
+                json!({
+                    "collection": name,
+                    "records": records,
+                    "types": types,
+                    "policies": policies,
+                    "delete": collection.delete.name(),
+                })
             })
             .collect();
         return output::json(&all);
@@ -178,8 +188,25 @@ fn list_collections(database: &Database, json: bool) -> anyhow::Result<()> {
         let types: Vec<_> = types
             .map(|(field, kind)| format!("{field}={}", kind.name()))
             .collect();
-        [name.clone(), records.to_string(), types.join(", ")]
+        let policies = collection.policies.iter();
+        let policies: Vec<_> = policies
+            .map(|(field, policy)| format!("{field}={policy}"))
+            .collect();
+        [
+            name.clone(),
+            records.to_string(),
+            types.join(", "),
+            policies.join(", "),
+            collection.delete.name().to_owned(),
+        ]
     });
-    let table = output::table(["collection", "records", "declared types"], rows);
+    let header = [
+        "collection",
+        "records",
+        "declared types",
+        "declared policies",
+        "deletes",
+    ];
+    let table = output::table(header, rows);
     Ok(output::line(&table.to_string())?)
 }

@@ -1,5 +1,8 @@
-//! Which ephemeral messages have been relayed.
+//! Relaying ephemeral messages, each once.
 
+use super::peers::Share;
+use super::{ConnectionId, Engine, Replica};
+use crate::frame::{EphemeralFrame, Frame};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How many sessions are remembered. A message of a forgotten one may be relayed a second time.
@@ -28,6 +31,35 @@ impl Sessions {
         self.last.insert(session.to_owned(), count);
         self.order.push_back(session.to_owned());
         true
+    }
+}
+
+impl<R: Replica> Engine<R> {
+    /// Passes a message on to everyone else who shares its document.
+    pub(super) fn relay(&mut self, connection: ConnectionId, frame: EphemeralFrame) {
+        let shares = |share: Option<&Share>| share.is_some_and(|share| !share.refused);
+        if !shares(self.peers.existing_share(connection, &frame.document))
+            || !self.sessions.is_new(&frame.session, frame.count)
+        {
+            return;
+        }
+        for target in self.peers.sharing(&frame.document) {
+            let Some(connected) = self.peers.get(target) else {
+                continue;
+            };
+            if target != connection
+                && connected.behind.is_none()
+                && connected.peer.id != frame.sender
+                && shares(self.peers.existing_share(target, &frame.document))
+            {
+                let frame = EphemeralFrame {
+                    target: connected.peer.id.clone(),
+                    database: connected.peer.database,
+                    ..frame.clone()
+                };
+                self.send(target, Frame::Ephemeral(frame).encode());
+            }
+        }
     }
 }
 

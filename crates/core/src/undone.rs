@@ -1,0 +1,134 @@
+//! Which changes an undo takes back: those of its author, each once.
+//!
+//! The change of an undo says which change of its document it takes back. A change is undone if a change that undoes it is
+//! there and not itself undone; so an undo can be undone, and after that the change be undone again.
+
+use crate::document::{Provenance, undone_by};
+use crate::edit::{Author, WriteError};
+use automerge::{ActorId, Automerge, ChangeHash, ChangeMetadata};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The change of one document that is to be taken back.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub hash: ChangeHash,
+    /// What the document had before it.
+    pub deps: Vec<ChangeHash>,
+    /// The changes whose writes it takes back: if an undo was undone, what that wrote anew is the first writer's.
+    pub own: BTreeSet<ChangeHash>,
+}
+
+/// What has to be taken back for `hash`, a change of `doc`'s, to be undone; `None` if it is undone.
+pub(crate) fn target(doc: &Automerge, hash: ChangeHash) -> Option<Target> {
+    let tree = Tree::of(doc, hash);
+    if !tree.stands(&hash) {
+        return None;
+    }
+    let mut last = hash;
+    // It stands, so that what undoes it is undone in turn; the last that does so holds what it wrote.
+    while let Some(undo) = tree.undos(&last).last() {
+        let mut again = tree.undos(undo).iter().rev();
+        last = *again.find(|redo| tree.stands(redo))?;
+    }
+    let mut own = before(doc, hash);
+    own.extend(tree.order.iter().filter(|(_, even)| *even).map(|it| it.0));
+    Some(Target {
+        hash: last,
+        deps: doc.get_change_meta_by_hash(&last)?.deps,
+        own,
+    })
+}
+
+/// Whether the writer, by the user they claim and their actor, made `change`.
+pub(crate) fn check_author(
+    change: &ChangeMetadata<'_>,
+    user: Option<&str>,
+    actor: &ActorId,
+) -> Result<(), WriteError> {
+    let author = author(change);
+    match author.is(user, actor) {
+        true => Ok(()),
+        false => Err(WriteError::NotTheAuthor {
+            change: change.hash.to_string(),
+            author,
+        }),
+    }
+}
+
+fn author(change: &ChangeMetadata<'_>) -> Author {
+    Author::of(user(change).as_deref(), &change.actor)
+}
+
+fn user(change: &ChangeMetadata<'_>) -> Option<String> {
+    Provenance::read(change.message.as_deref(), change.timestamp).user
+}
+
+/// Whether `undo` may take back `change`: anyone can claim to.
+fn is_undo_of(undo: &ChangeMetadata<'_>, change: &ChangeMetadata<'_>) -> bool {
+    author(change).is(user(undo).as_deref(), &undo.actor)
+}
+
+/// The change that `change` takes back, if it is one of the same author's.
+fn undone<'d>(doc: &'d Automerge, change: &ChangeMetadata<'_>) -> Option<ChangeMetadata<'d>> {
+    let hash = undone_by(change.message.as_deref())?;
+    let undone = doc.get_change_meta_by_hash(&hash)?;
+    is_undo_of(change, &undone).then_some(undone)
+}
+
+/// The changes that `hash` wrote anew by undoing their undos.
+fn before(doc: &Automerge, hash: ChangeHash) -> BTreeSet<ChangeHash> {
+    let mut found = BTreeSet::new();
+    let mut at = doc.get_change_meta_by_hash(&hash);
+    while let Some(change) = at {
+        at = undone(doc, &change).and_then(|undo| undone(doc, &undo));
+        found.extend(at.as_ref().map(|change| change.hash));
+    }
+    found
+}
+
+/// A change, what undoes it, what undoes that, and so on.
+struct Tree {
+    /// Each after what it undoes, and whether it wrote again what the change wrote.
+    order: Vec<(ChangeHash, bool)>,
+    undos: BTreeMap<ChangeHash, Vec<ChangeHash>>,
+    undone: BTreeSet<ChangeHash>,
+}
+
+impl Tree {
+    /// Reads no more than the changes since `hash`. Not recursive: who sends changes chooses how long it gets.
+    fn of(doc: &Automerge, hash: ChangeHash) -> Self {
+        let mut undos: BTreeMap<ChangeHash, Vec<ChangeHash>> = BTreeMap::new();
+        for change in doc.get_changes_meta(&[hash]) {
+            if let Some(undone) = undone(doc, &change) {
+                undos.entry(undone.hash).or_default().push(change.hash);
+            }
+        }
+        let mut order = vec![(hash, true)];
+        let mut next = 0;
+        while let Some((hash, even)) = order.get(next).copied() {
+            let more = undos.get(&hash).into_iter().flatten();
+            order.extend(more.map(|undo| (*undo, !even)));
+            next += 1;
+        }
+        let mut tree = Self {
+            order: Vec::new(),
+            undos,
+            undone: BTreeSet::new(),
+        };
+        for (hash, _) in order.iter().rev() {
+            if tree.undos(hash).iter().any(|undo| tree.stands(undo)) {
+                tree.undone.insert(*hash);
+            }
+        }
+        tree.order = order;
+        tree
+    }
+
+    fn undos(&self, hash: &ChangeHash) -> &[ChangeHash] {
+        self.undos.get(hash).map_or(&[], Vec::as_slice)
+    }
+
+    fn stands(&self, hash: &ChangeHash) -> bool {
+        !self.undone.contains(hash)
+    }
+}

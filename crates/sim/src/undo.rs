@@ -1,0 +1,267 @@
+//! What an undo must do whatever else happened, told from what its writer saw before and after: how it does it is not copied.
+
+use crate::acts::{Acts, Path};
+use crate::coverage::{Case, Coverage};
+use crate::generate::{MAP, PLAIN};
+use crate::oracle::at;
+use crate::rng::Rng;
+use crate::ruled::{RULED, UNION};
+use automerge::ChangeHash;
+use headwater_core::policy::Policies;
+use headwater_core::{
+    Attribution, DocumentId, Operation, Policy, Record, Written, json::record_to_json,
+};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+/// The changes of one write.
+pub type Changes = BTreeMap<DocumentId, ChangeHash>;
+
+/// What a write did to one record.
+#[derive(Debug, Clone)]
+pub struct Touched {
+    /// What its writer saw before and afterwards.
+    before: Option<Record>,
+    after: Option<Record>,
+    /// The fields that it wrote as a whole.
+    pub fields: BTreeSet<Path>,
+    /// Whether it wrote all of the record: created it, deleted it or removed its nested map.
+    pub whole: bool,
+}
+
+impl Touched {
+    fn names(&self) -> BTreeSet<&String> {
+        let all = self.before.iter().chain(&self.after);
+        let differs = |name: &&String| {
+            let value = |record: &Option<Record>| record.as_ref()?.get(*name).cloned();
+            value(&self.before) != value(&self.after)
+        };
+        let changed = all.flat_map(Record::keys).filter(differs);
+        changed
+            .chain(self.fields.iter().map(|path| &path[0]))
+            .collect()
+    }
+}
+
+/// A write that can be undone.
+#[derive(Debug)]
+pub struct Entry {
+    /// The peer that made it.
+    pub by: usize,
+    /// Its changes.
+    pub changes: Changes,
+    /// What it did, by key.
+    pub keys: BTreeMap<String, Touched>,
+    /// What its writer had right after it.
+    seen: HashSet<ChangeHash>,
+    /// Which of the chains of undos it belongs to, and whether it took something back.
+    chain: usize,
+    undo: bool,
+}
+
+/// A write and all its undos.
+#[derive(Debug, Default)]
+struct Chain {
+    undone: bool,
+    /// The changes that wrote, and those that took back.
+    own: [HashSet<ChangeHash>; 2],
+}
+
+/// What a peer sees of one record.
+pub struct Saw {
+    /// The key.
+    pub key: &'static str,
+    /// The record.
+    pub record: Option<Record>,
+    /// Who wrote what it shows.
+    pub writers: BTreeMap<Path, Attribution>,
+}
+
+/// All writes of a program that can be undone.
+#[derive(Debug, Default)]
+pub struct Undos {
+    entries: Vec<Entry>,
+    chains: Vec<Chain>,
+}
+
+impl Undos {
+    /// Takes note of a write, and for each of its keys of what its writer saw before and after.
+    pub fn wrote(
+        &mut self,
+        by: usize,
+        operation: &Operation,
+        written: &Written,
+        saw: &[(&'static str, Option<Record>, Option<Record>)],
+        seen: &HashSet<ChangeHash>,
+    ) {
+        if written.changes.is_empty() {
+            return;
+        }
+        let undone = match operation {
+            Operation::Undo(changes) => self.find(changes),
+            _ => None,
+        };
+        let touched = |(key, before, after): &(&'static str, Option<Record>, Option<Record>)| {
+            let (fields, whole) = match undone {
+                Some(undone) => {
+                    let undone = undone.keys.get(*key)?;
+                    (undone.fields.clone(), undone.whole)
+                }
+                None => {
+                    let acts = Acts::of(operation, key, before.as_ref());
+                    let fields = acts.fields.iter().map(|(path, _)| path.clone()).collect();
+                    let whole = acts.fresh || acts.torn || before.is_none() || after.is_none();
+                    (fields, whole)
+                }
+            };
+            let touched = Touched {
+                before: before.clone(),
+                after: after.clone(),
+                fields,
+                whole,
+            };
+            Some(((*key).to_owned(), touched))
+        };
+        let keys = saw.iter().filter_map(touched).collect();
+        let known = undone.map(|undone| (undone.chain, !undone.undo));
+        let (chain, undo) = known.unwrap_or((self.chains.len(), false));
+        if chain == self.chains.len() {
+            self.chains.push(Chain::default());
+        }
+        let changes: Changes = written.changes.iter().copied().collect();
+        self.chains[chain].undone = undo;
+        self.chains[chain].own[usize::from(undo)].extend(changes.values());
+        self.entries.push(Entry {
+            by,
+            changes,
+            keys,
+            seen: seen.clone(),
+            chain,
+            undo,
+        });
+    }
+
+    /// The write with these changes.
+    pub fn find(&self, changes: &Changes) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.changes == *changes)
+    }
+
+    /// One of a peer's own writes, mostly a late one, or sometimes another's.
+    pub fn choose(&self, rng: &mut Rng, by: usize) -> Option<&Entry> {
+        let others = rng.chance(6);
+        let mine = |entry: &&Entry| (entry.by == by) != others;
+        let mine: Vec<&Entry> = self.entries.iter().filter(mine).collect();
+        let last = mine.len().checked_sub(1)?;
+        // What was undone before is undone again, and its undo too.
+        let chain = mine.iter().rev().find(|entry| entry.undo);
+        let chain = chain.map(|undo| mine.iter().filter(|one| one.chain == undo.chain));
+        Some(match (rng.below(100), chain) {
+            (0..40, Some(chain)) => *rng.pick(&chain.collect::<Vec<_>>()),
+            (0..80, _) => mine[last.saturating_sub(rng.below(2))],
+            _ => *rng.pick(&mine),
+        })
+    }
+
+    /// Whether what the write did stands.
+    fn stands(&self, entry: &Entry) -> bool {
+        self.chains[entry.chain].undone == entry.undo
+    }
+
+    /// Holds what an undo did against what it may do. To be asked before the undo is taken note of.
+    pub fn check(
+        &self,
+        changes: &Changes,
+        written: &Written,
+        (before, after): (&[Saw], &[Saw]),
+        policies: &Policies,
+        had: &HashSet<ChangeHash>,
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
+        let entry = self.find(changes).ok_or("no one wrote what was undone")?;
+        let nothing = written.changes.is_empty();
+        let others_since = had.len() > entry.seen.len();
+        if !self.stands(entry) {
+            coverage.add(Case::UndoneTwice);
+            return match nothing || entry.changes.len() > 1 {
+                true => Ok(()),
+                false => Err("what was undone already was undone again".into()),
+            };
+        }
+        coverage.add(match (entry.undo, others_since) {
+            (true, _) => Case::Redone,
+            (false, true) => Case::UndoneLater,
+            (false, false) => Case::UndoneAtOnce,
+        });
+        for (before, after) in before.iter().zip(after) {
+            let checked = match entry.keys.get(before.key) {
+                Some(touched) => self.check_record(entry, touched, (before, after), policies, had),
+                None if before.record == after.record => Ok(()),
+                None => Err("was not in what was undone".to_owned()),
+            };
+            checked.map_err(|error| {
+                let (key, before, after) = (before.key, &before.record, &after.record);
+                format!("{key} became {after:?}\n  from {before:?}\n  by an undo, but {error}\n  of {entry:#?}")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_record(
+        &self,
+        entry: &Entry,
+        touched: &Touched,
+        (before, after): (&Saw, &Saw),
+        policies: &Policies,
+        had: &HashSet<ChangeHash>,
+    ) -> Result<(), String> {
+        let json = |record: &Option<Record>| record.as_ref().map(record_to_json);
+        if had.len() == entry.seen.len() && json(&after.record) != json(&touched.before) {
+            return Err("it is not what it was, with nothing done since".into());
+        }
+        let own = &self.chains[entry.chain].own[usize::from(entry.undo)];
+        let is_whole = |path: &Path| is_whole(path, policies);
+        let kept = before.writers.iter().filter(|(path, by)| {
+            is_whole(path) && !own.contains(&by.hash) && !entry.seen.contains(&by.hash)
+        });
+        for (path, by) in kept {
+            let value = |saw: &Saw| at(saw.record.as_ref()?, path).cloned();
+            if value(before) != value(after) {
+                return Err(format!("{path:?} was written since by {by:?}"));
+            }
+        }
+        let (Some(was), Some(now)) = (&before.record, &after.record) else {
+            return Ok(());
+        };
+        let names = touched.names();
+        let changed = |name: &&String| was.get(*name) != now.get(*name);
+        let mut other = was.keys().chain(now.keys()).filter(changed);
+        if let Some(name) = other.find(|name| !touched.whole && !names.contains(name)) {
+            return Err(format!("{name:?} was not in what was undone"));
+        }
+        let left = after.writers.iter().find(|(path, by)| {
+            let old = touched.before.as_ref().and_then(|old| at(old, path));
+            is_whole(path) && own.contains(&by.hash) && at(now, path) != old
+        });
+        match left {
+            Some((path, _)) => Err(format!("{path:?} still shows what was undone")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether the field at `path` shows a value that one writer wrote as a whole.
+fn is_whole(path: &Path, policies: &Policies) -> bool {
+    let made = |name: &str| {
+        matches!(
+            policies.get(name),
+            Some(Policy::KeepAll | Policy::Custom { .. })
+        )
+    };
+    match path.as_slice() {
+        [name] => {
+            let name = name.as_str();
+            PLAIN.contains(&name) || (RULED.contains(&name) && name != UNION && !made(name))
+        }
+        [outer, _] => outer == MAP,
+        _ => false,
+    }
+}
