@@ -9,7 +9,9 @@ use crate::runtime;
 use crate::session::Joined;
 use crate::subscription::{Listener, Subscription};
 use crate::sync_state::{SyncState, Tracker};
+use crate::transport::MaybeSend;
 use crate::{Collection, DatabaseId};
+use futures::channel::oneshot;
 use headwater_core::{
     CollectionSchema, Conflict, ConflictEvent, Operation, Write, WriteContext, Written, catalog,
 };
@@ -186,6 +188,28 @@ impl Database {
             start(&replica.0);
             self.node.tracker.subscribers.follow(listener);
         });
+    }
+
+    /// Reads several things at one moment at which all that is there is durable, and all of it was told to who follows the
+    /// database: as its listeners see it. `read` is called with the database locked and must be quick.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the peer is closed before that.
+    pub async fn inspect_durable<T: MaybeSend + 'static>(
+        &self,
+        read: impl FnOnce(&headwater_core::Database) -> T + MaybeSend + 'static,
+    ) -> Result<T, Error> {
+        let (sender, receiver) = oneshot::channel();
+        self.node.node.read_at_rest(Box::new(move |replica| {
+            // Whoever asked may not wait any more.
+            let _ = sender.send(read(&replica.0));
+        }));
+        receiver.await.map_err(|_| Error::Closed)
+    }
+
+    /// Lets the database take in changes again after a listener gave [`Flow::Hold`].
+    pub fn resume(&self) {
+        self.node.node.with_engine(|engine| engine.hold(false));
     }
 
     pub(crate) async fn write(

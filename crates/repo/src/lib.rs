@@ -45,6 +45,7 @@ pub use headwater_core::{
 };
 pub use headwater_derive::Schema;
 pub use link::Link;
+pub use node::Flow;
 pub use options::Options;
 pub use peer::{DatabaseInfo, OnOpenFn, Peer};
 pub use session::SessionError;

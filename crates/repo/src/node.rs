@@ -53,8 +53,10 @@ impl<R> Driven for R where
 /// What happens besides in an engine's set of documents, for whoever keeps count of it. Called with the engine locked:
 /// must not call back, and must be quick.
 pub(crate) trait Watcher<R: Replica>: MaybeSendSync {
-    /// Changes that are durable.
-    fn events(&self, _events: Vec<R::Event>) {}
+    /// Changes that are durable, with the replica that has them and nothing beyond. Gives whether more may be applied.
+    fn events(&self, _replica: &R, _events: Vec<R::Event>) -> Flow {
+        Flow::GoOn
+    }
     /// A durable peer has returned these heads.
     fn acknowledged(&self, _replica: &R, _ack: Acknowledgement<'_>) {}
     /// A local write is durable.
@@ -62,6 +64,21 @@ pub(crate) trait Watcher<R: Replica>: MaybeSendSync {
     /// A document is left alone on a connection.
     fn refused(&self, _document: DocumentId, _by: RefusedBy, _message: &str) {}
 }
+
+/// Whether a database may go on to take in changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// It may.
+    GoOn,
+    /// Not before [`Database::resume`](crate::Database::resume): whoever follows it cannot keep up. Peers are made to wait.
+    Hold,
+}
+
+/// Reads the replica.
+#[cfg(not(target_arch = "wasm32"))]
+type Read<R> = Box<dyn FnOnce(&R) + Send>;
+#[cfg(target_arch = "wasm32")]
+type Read<R> = Box<dyn FnOnce(&R)>;
 
 /// Heads that a durable peer has returned.
 pub(crate) struct Acknowledgement<'a> {
@@ -105,6 +122,8 @@ struct State<R: Driven> {
     waiters: HashMap<WriteId, Waiter<R>>,
     chunks: HashMap<DocumentId, Vec<Vec<u8>>>,
     saving: HashMap<BatchId, Vec<(DocumentId, ChangeHash)>>,
+    /// Who wants to read what storage holds.
+    readers: Vec<Read<R>>,
 }
 
 impl<R: Driven> fmt::Debug for Node<R> {
@@ -142,6 +161,7 @@ impl<R: Driven> Node<R> {
                 waiters: HashMap::new(),
                 chunks: restored.chunks,
                 saving: HashMap::new(),
+                readers: Vec::new(),
             }),
             failure: Mutex::default(),
         });
@@ -163,6 +183,14 @@ impl<R: Driven> Node<R> {
     /// Reads the replica.
     pub fn read<T>(&self, read: impl FnOnce(&R) -> T) -> T {
         read(self.lock().engine.replica())
+    }
+
+    /// Reads the replica when it is what storage holds and all that led to it was told to whoever follows it.
+    pub fn read_at_rest(self: &Arc<Self>, read: Read<R>) {
+        let mut state = self.lock();
+        state.readers.push(read);
+        state.engine.want_rest();
+        self.run_outputs(&mut state);
     }
 
     /// Why storage failed, while it is being opened again.
@@ -252,7 +280,17 @@ impl<R: Driven> Node<R> {
                         let _ = waiter.send(result);
                     }
                 }
-                Output::Events(events) => self.watcher.events(events),
+                Output::Events(events) => {
+                    let flow = self.watcher.events(state.engine.replica(), events);
+                    if flow == Flow::Hold {
+                        state.engine.hold(true);
+                    }
+                }
+                Output::AtRest => {
+                    for read in std::mem::take(&mut state.readers) {
+                        read(state.engine.replica());
+                    }
+                }
                 Output::Refused {
                     document,
                     by,

@@ -2,7 +2,7 @@
 
 use crate::DocumentId;
 use crate::error::Error;
-use crate::node::{Node, Restored, Watcher};
+use crate::node::{Flow, Node, Restored, Watcher};
 use crate::peer::{Inner, Peer};
 use crate::scope::{PLAIN, PlainScope, shard};
 use crate::session::SessionError;
@@ -75,11 +75,12 @@ impl PlainStore {
 struct Changes(Arc<Mutex<PlainListener>>);
 
 impl Watcher<PlainDocuments> for Changes {
-    fn events(&self, events: Vec<DocumentChanged>) {
+    fn events(&self, _: &PlainDocuments, events: Vec<DocumentChanged>) -> Flow {
         let mut listener = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for event in events {
             listener(event.document);
         }
+        Flow::GoOn
     }
 }
 

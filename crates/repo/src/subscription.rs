@@ -1,8 +1,9 @@
 //! Streams of what changes.
 
+use crate::node::Flow;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _};
-use headwater_core::{ConflictEvent, Event, RecordEvent};
+use headwater_core::{ConflictEvent, Database, Event, RecordEvent};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -80,12 +81,14 @@ impl<E: Clone> Topic<E> {
     }
 }
 
-/// Takes durable changes. It is called with the database locked: it must be quick, and must not call back.
+/// Takes durable changes, with the database that has them and nothing beyond. It is called with the database locked: it must be
+/// quick, and must not call back.
 #[cfg(not(target_arch = "wasm32"))]
-pub type Listener = Box<dyn FnMut(&[Event]) + Send>;
-/// Takes durable changes. It is called with the database locked: it must be quick, and must not call back.
+pub type Listener = Box<dyn FnMut(&Database, &[Event]) -> Flow + Send>;
+/// Takes durable changes, with the database that has them and nothing beyond. It is called with the database locked: it must be
+/// quick, and must not call back.
 #[cfg(target_arch = "wasm32")]
-pub type Listener = Box<dyn FnMut(&[Event])>;
+pub type Listener = Box<dyn FnMut(&Database, &[Event]) -> Flow>;
 
 #[derive(Default)]
 pub(crate) struct Subscribers {
@@ -112,13 +115,16 @@ impl Subscribers {
         listeners.push(listener);
     }
 
-    pub fn send(&self, events: &[Event]) {
+    pub fn send(&self, database: &Database, events: &[Event]) -> Flow {
         let mut listeners = self
             .listeners
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let mut flow = Flow::GoOn;
         for listener in listeners.iter_mut() {
-            listener(events);
+            if listener(database, events) == Flow::Hold {
+                flow = Flow::Hold;
+            }
         }
         for event in events {
             match event {
@@ -127,6 +133,7 @@ impl Subscribers {
                 Event::Catalog { .. } => {}
             }
         }
+        flow
     }
 }
 

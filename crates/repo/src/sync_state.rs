@@ -1,7 +1,7 @@
 //! What an application shows of its synchronisation: is anyone there, and what has no server yet.
 
 use crate::DocumentId;
-use crate::node::{Acknowledgement, Watcher};
+use crate::node::{Acknowledgement, Flow, Watcher};
 use crate::replica::{DatabaseReplica, Done};
 use crate::subscription::Subscribers;
 use automerge::{Automerge, ChangeHash};
@@ -170,8 +170,8 @@ impl Documents {
 }
 
 impl Watcher<DatabaseReplica> for Tracker {
-    fn events(&self, events: Vec<Event>) {
-        self.subscribers.send(&events);
+    fn events(&self, replica: &DatabaseReplica, events: Vec<Event>) -> Flow {
+        self.subscribers.send(&replica.0, &events)
     }
 
     fn acknowledged(&self, replica: &DatabaseReplica, ack: Acknowledgement<'_>) {

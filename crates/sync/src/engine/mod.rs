@@ -113,6 +113,8 @@ pub enum Output<R: Replica> {
     },
     /// Durable changes, for subscribers.
     Events(Vec<R::Event>),
+    /// The replica is what storage holds, and all that led to it was told: the answer to [`Engine::want_rest`].
+    AtRest,
     /// A document that is left alone on this connection from now on.
     Refused {
         /// The connection.
@@ -201,6 +203,10 @@ pub struct Engine<R: Replica> {
     answers: Answers,
     sessions: Sessions,
     outputs: VecDeque<Output<R>>,
+    /// Whether nothing more is to be applied for now.
+    held: bool,
+    /// Whether [`Output::AtRest`] is wanted.
+    rest_wanted: bool,
     next_write: u64,
     next_batch: u64,
 }
@@ -236,6 +242,8 @@ impl<R: Replica> Engine<R> {
             answers: Answers::default(),
             sessions: Sessions::default(),
             outputs: VecDeque::new(),
+            held: false,
+            rest_wanted: false,
             next_write: 0,
             next_batch: 0,
         }
@@ -246,8 +254,17 @@ impl<R: Replica> Engine<R> {
         &self.replica
     }
 
-    /// What to do next.
+    /// What to do next. The next batch is applied only once all that the one before gave was taken: at [`Output::Events`] the
+    /// replica is what storage holds.
     pub fn poll_output(&mut self) -> Option<Output<R>> {
+        if self.outputs.is_empty() && self.in_flight.is_none() && !self.failed {
+            if std::mem::take(&mut self.rest_wanted) {
+                return Some(Output::AtRest);
+            }
+            if !self.held {
+                self.start_batches();
+            }
+        }
         let output = self.outputs.pop_front();
         if let Some(Output::Send { connection, frame }) = &output
             && let Some(connected) = self.peers.get_mut(*connection)
@@ -255,6 +272,17 @@ impl<R: Replica> Engine<R> {
             connected.unpolled = connected.unpolled.saturating_sub(frame.len());
         }
         output
+    }
+
+    /// Asks for [`Output::AtRest`].
+    pub fn want_rest(&mut self) {
+        self.rest_wanted = true;
+    }
+
+    /// Stops or goes on to apply what waits. What waits is bounded: a peer that sends more is not read from, and local writes are
+    /// not done.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Whether a batch failed and [`Self::replace_replica`] is due.
@@ -323,7 +351,6 @@ impl<R: Replica> Engine<R> {
         let id = WriteId(self.next_write);
         self.next_write += 1;
         self.queue.push_back(Job::Write(id, write));
-        self.start_batches();
         id
     }
 
@@ -334,10 +361,7 @@ impl<R: Replica> Engine<R> {
     pub fn persisted(&mut self, batch: BatchId, result: Result<(), String>) {
         match self.in_flight.take() {
             Some(flight) if flight.id == batch => match result {
-                Ok(()) => {
-                    self.complete(flight);
-                    self.start_batches();
-                }
+                Ok(()) => self.complete(flight),
                 Err(message) => self.fail(flight, &message),
             },
             other => self.in_flight = other,
@@ -369,7 +393,6 @@ impl<R: Replica> Engine<R> {
         for connection in connections {
             self.announce_all(connection, true);
         }
-        self.start_batches();
     }
 
     /// Tells a peer that a document of its is not taken, and leaves the document alone from now on.
