@@ -1,13 +1,13 @@
 //! The folder of tables.
 
 use crate::conflicts;
+use crate::declared::Declarations;
 use crate::disk::Disk;
 use crate::error::LakeError;
-use crate::names::{Place as Naming, Taken, of_conflicts};
+use crate::names::{Place as Naming, Taken, of_conflicts, of_rejected};
 use crate::parts::RowKey;
 use crate::schema::{Column, Schema};
 use crate::table::{Kind, Place, Table};
-use crate::types::DeclaredType;
 use headwater_core::json::{record_to_json, value_to_json};
 use headwater_core::{Conflict, DatabaseId, Record, Value};
 use std::collections::BTreeMap;
@@ -83,6 +83,8 @@ pub struct Lake {
     tables: BTreeMap<String, Table>,
     /// What lost in them, by collection.
     ledgers: BTreeMap<String, Table>,
+    /// What does not fit its declared type in them, by collection.
+    rejects: BTreeMap<String, Table>,
     /// The highest version's number of any table.
     version: u64,
     /// Versions that a view named until it was replaced, which may not have reached the disk yet.
@@ -110,6 +112,7 @@ impl Lake {
             grace: options.grace,
             tables: BTreeMap::new(),
             ledgers: BTreeMap::new(),
+            rejects: BTreeMap::new(),
             version: 0,
             replaced: Vec::new(),
             retired: Vec::new(),
@@ -136,6 +139,7 @@ impl Lake {
             let tables = match kind {
                 Kind::Records => &mut lake.tables,
                 Kind::Conflicts => &mut lake.ledgers,
+                Kind::Rejected => &mut lake.rejects,
             };
             tables.insert(table.schema.collection.clone(), table);
         }
@@ -149,16 +153,24 @@ impl Lake {
         self.table(collection);
     }
 
-    /// Says that a field exists and the least type that its column has.
-    pub fn declare_field(&mut self, collection: &str, field: &str, kind: DeclaredType) {
+    /// Takes in what the catalog of a database declares of a collection's fields now, instead of what it did before. If types
+    /// are declared, the collection gets a table of rejected values.
+    pub fn declare_fields(
+        &mut self,
+        database: DatabaseId,
+        collection: &str,
+        declared: Declarations,
+    ) {
+        if declared.values().any(|field| field.kind.is_some()) {
+            let rejects = self.rejects.entry(collection.to_owned());
+            rejects.or_insert_with(|| {
+                Table::new(Schema::new(collection, String::new()), Kind::Rejected)
+            });
+        }
         let table = self.table(collection);
-        let before = table
-            .schema
-            .column(field)
-            .map(|(_, column)| column.kind.clone());
-        table.schema.declare(field, kind.into());
-        table.pending |=
-            before.as_ref() != table.schema.column(field).map(|(_, column)| &column.kind);
+        if let Some(merged) = table.catalogs.set(database, declared) {
+            table.pending |= table.schema.declare(merged);
+        }
     }
 
     /// Takes in a record as it is now. Only memory changes; repeating it changes nothing.
@@ -172,6 +184,12 @@ impl Lake {
             database: change.database,
             key: change.key.into(),
         };
+        if record.is_none()
+            && let Some(rejects) = self.rejects.get_mut(&change.collection)
+        {
+            rejects.pending |= rejects.parts.set(key.clone(), None);
+        }
+        let table = self.table(&change.collection);
         let json = record.map(|record| record_to_json(&record).into());
         table.pending |= table.parts.set(key, json);
     }
@@ -203,7 +221,10 @@ impl Lake {
 
     /// Whether something was applied or declared that is not published yet.
     pub fn is_pending(&self) -> bool {
-        let mut all = self.tables.values().chain(self.ledgers.values());
+        let records = self.tables.values();
+        let mut all = records
+            .chain(self.ledgers.values())
+            .chain(self.rejects.values());
         all.any(|table| table.pending)
     }
 
@@ -221,9 +242,14 @@ impl Lake {
             // A number that failed is not used again: some of its files may not have reached the disk.
             self.version += 1;
         }
-        let all = self.tables.values_mut().chain(self.ledgers.values_mut());
-        for table in all.filter(|table| table.pending) {
-            match table.publish(&self.disk, &self.place, self.version) {
+        let Self {
+            tables,
+            ledgers,
+            rejects,
+            ..
+        } = self;
+        let mut publish =
+            |table: &mut Table| match table.publish(&self.disk, &self.place, self.version) {
                 Ok(Some(written)) => {
                     published.tables.push(table.schema.table.clone());
                     published.parts_written += written.parts;
@@ -232,9 +258,16 @@ impl Lake {
                     self.replaced.extend(written.replaced);
                 }
                 Ok(None) => {}
-                Err(error) => first_error = first_error.or(Some(error)),
+                Err(error) => first_error = first_error.take().or(Some(error)),
+            };
+        for (collection, table) in tables.iter_mut().filter(|(_, table)| table.pending) {
+            publish(table);
+            if let Some(rejects) = rejects.get_mut(collection) {
+                rejects.pending |= take_rejected(table, rejects);
             }
         }
+        let others = ledgers.values_mut().chain(rejects.values_mut());
+        others.filter(|table| table.pending).for_each(publish);
         if !published.tables.is_empty() || !self.replaced.is_empty() {
             // A version may go only when no power failure can bring back the view that names it.
             match self.disk.sync_dir(&self.place.root) {
@@ -267,10 +300,11 @@ impl Lake {
         });
     }
 
-    /// The table of a collection and its columns, after `_key` and `_database`; nothing before the collection is published.
-    pub fn schema(&self, collection: &str) -> Option<(&str, &[Column])> {
+    /// The table of a collection and the columns that it shows, after `_key` and `_database`; nothing before the collection is
+    /// published.
+    pub fn schema(&self, collection: &str) -> Option<(&str, Vec<&Column>)> {
         let schema = &self.tables.get(collection)?.schema;
-        (!schema.table.is_empty()).then_some((schema.table.as_str(), schema.columns.as_slice()))
+        (!schema.table.is_empty()).then(|| (schema.table.as_str(), schema.shown().collect()))
     }
 
     /// How many rows a collection has, over all databases.
@@ -314,7 +348,7 @@ impl Lake {
             .iter_mut()
             .filter(|(_, table)| table.schema.table.is_empty())
         {
-            table.schema.table = taken.assign(collection, Naming::Table);
+            table.schema.table = taken.assign(collection, collection, Naming::Table);
         }
         for (collection, ledger) in &mut self.ledgers {
             if let Some(table) = self.tables.get(collection)
@@ -323,7 +357,28 @@ impl Lake {
                 ledger.schema.table = of_conflicts(&table.schema.table);
             }
         }
+        for (collection, rejects) in &mut self.rejects {
+            if let Some(table) = self.tables.get(collection)
+                && rejects.schema.table.is_empty()
+            {
+                rejects.schema.table = of_rejected(&table.schema.table);
+            }
+        }
     }
+}
+
+/// Puts what a publication found in the rows of `table` into the table of rejected values. Returns whether that changes it.
+fn take_rejected(table: &mut Table, rejects: &mut Table) -> bool {
+    let mut changed = false;
+    for (key, rejected) in table.rejected.drain(..) {
+        let rows: Vec<_> = rejected
+            .into_iter()
+            .map(|rejected| record_to_json(&rejected.row()))
+            .collect();
+        let rows = (!rows.is_empty()).then(|| rows.join("\n").into());
+        changed |= rejects.parts.set(key, rows);
+    }
+    changed
 }
 
 /// Makes fields that nest too deep JSON text.

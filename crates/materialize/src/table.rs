@@ -1,9 +1,11 @@
 //! One table: its rows in memory, and how a new version of it gets into the folder.
 
 use crate::conflicts;
+use crate::declared::{Catalogs, Declaration, DeclaredType};
 use crate::disk::Disk;
 use crate::error::LakeError;
-use crate::parts::Parts;
+use crate::parts::{Parts, RowKey};
+use crate::rejected::{self, Rejected};
 use crate::render::Renderer;
 use crate::schema::{Schema, SchemaError};
 use crate::view;
@@ -47,17 +49,24 @@ pub(crate) enum Kind {
     Records,
     /// What lost in them, a row for each write that did.
     Conflicts,
+    /// What does not fit in them, a row for each value.
+    Rejected,
 }
 
 /// Ends the folder names of tables of conflicts.
 const CONFLICTS: &str = "_conflicts";
+/// The same of rejected values.
+const REJECTED: &str = "_rejected";
 
 impl Kind {
     /// What the table in the folder `name` shows, if it is one of a table.
     pub(crate) fn of_folder(name: &str) -> Option<Self> {
-        let (hash, kind) = match name.strip_suffix(CONFLICTS) {
-            Some(hash) => (hash, Self::Conflicts),
-            None => (name, Self::Records),
+        let (hash, kind) = if let Some(hash) = name.strip_suffix(CONFLICTS) {
+            (hash, Self::Conflicts)
+        } else if let Some(hash) = name.strip_suffix(REJECTED) {
+            (hash, Self::Rejected)
+        } else {
+            (name, Self::Records)
         };
         let is_hash = hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit());
         is_hash.then_some(kind)
@@ -68,6 +77,16 @@ impl Kind {
         match self {
             Self::Records => hash(collection),
             Self::Conflicts => hash(collection) + CONFLICTS,
+            Self::Rejected => hash(collection) + REJECTED,
+        }
+    }
+
+    /// The columns that such a table always has.
+    fn columns(self) -> &'static [(&'static str, DeclaredType)] {
+        match self {
+            Self::Records => &[],
+            Self::Conflicts => &conflicts::COLUMNS,
+            Self::Rejected => &rejected::COLUMNS,
         }
     }
 }
@@ -77,9 +96,13 @@ impl Kind {
 pub(crate) struct Table {
     kind: Kind,
     pub schema: Schema,
+    /// What the databases declare of it.
+    pub catalogs: Catalogs,
     pub parts: Parts,
     /// Whether something changed since the last publication.
     pub pending: bool,
+    /// What the last publication found in each row that it wrote.
+    pub rejected: Vec<(RowKey, Vec<Rejected>)>,
     recorded: Vec<u8>,
     /// The visible version, its files and its view.
     version: Option<u64>,
@@ -89,16 +112,21 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(mut schema: Schema, kind: Kind) -> Self {
-        if kind == Kind::Conflicts {
-            for (column, kind) in conflicts::COLUMNS {
-                schema.declare(column, kind.into());
-            }
-        }
+        let typed = |(column, kind): &(&str, _)| {
+            let declaration = Declaration {
+                kind: Some(*kind),
+                column: None,
+            };
+            ((*column).to_owned(), declaration)
+        };
+        schema.declare(kind.columns().iter().map(typed).collect());
         Self {
             kind,
             schema,
+            catalogs: Catalogs::default(),
             parts: Parts::default(),
             pending: true,
+            rejected: Vec::new(),
             recorded: Vec::new(),
             version: None,
             files: BTreeSet::new(),
@@ -240,6 +268,7 @@ impl Table {
 
     /// Writes the parts that no file of the visible version holds. Returns the files of all parts in their order.
     fn write_parts(&mut self, staging: &mut Staging, typed: bool) -> Result<Vec<String>> {
+        self.rejected.clear();
         let mut files = Vec::new();
         let mut renderer = Renderer::new(&self.schema);
         let mut text = String::new();
@@ -260,7 +289,8 @@ impl Table {
                     key: key.key.to_string(),
                     reason: error.to_string(),
                 })?;
-                renderer.row(&mut text, key, &record);
+                let rejected = renderer.row(&mut text, key, &record);
+                self.rejected.push((key.clone(), rejected));
             }
             files.push(staging.write(&self.files, &text)?);
         }

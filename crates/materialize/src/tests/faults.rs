@@ -200,10 +200,10 @@ fn a_damaged_or_newer_schema_is_named() {
         matches!(&error, LakeError::Damaged { path, .. } if *path == table),
         "{error}"
     );
-    std::fs::write(&table, good.replace("\"format\": 1", "\"format\": 2")).unwrap();
+    std::fs::write(&table, good.replace("\"format\": 2", "\"format\": 99")).unwrap();
     let error = Lake::open(dir.path(), no_grace()).unwrap_err();
     assert!(
-        matches!(error, LakeError::Newer { format: 2, .. }),
+        matches!(error, LakeError::Newer { format: 99, .. }),
         "{error}"
     );
     std::fs::write(&table, good).unwrap();

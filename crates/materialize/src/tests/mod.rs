@@ -1,6 +1,7 @@
 //! What a user of the lake notices: types, names, rows, and that no fault shows half of anything.
 
 mod conflicts;
+mod declared;
 mod faults;
 mod history;
 mod names;
@@ -96,9 +97,10 @@ impl Visible {
                     other => panic!("{name} is {other:?}"),
                 };
                 let mut key = (take("_database"), take("_key"));
-                if let Some(Json::String(claim)) = cells.get("lost_claim") {
-                    // A table of conflicts has several rows of one key.
-                    key.1 += &format!(" {claim}");
+                let rejected = cells.contains_key("reason").then_some("field");
+                if let Some(Json::String(which)) = cells.get(rejected.unwrap_or("lost_claim")) {
+                    // A table of conflicts or of rejected values has several rows of one key.
+                    key.1 += &format!(" {which}");
                 }
                 assert!(rows.insert(key, row).is_none(), "a key twice");
             }
@@ -141,8 +143,8 @@ fn top_level_comma(text: &str) -> usize {
     for (at, c) in text.char_indices() {
         match c {
             '`' => quoted = !quoted,
-            '<' if !quoted => depth += 1,
-            '>' if !quoted => depth -= 1,
+            '<' | '(' if !quoted => depth += 1,
+            '>' | ')' if !quoted => depth -= 1,
             ',' if !quoted && depth == 0 => return at,
             _ => {}
         }
