@@ -275,14 +275,21 @@ fn databases_that_declare_different_types_leave_it_to_the_values() {
         lake.publish().unwrap();
         shown(dir.path())
     };
+    let unfit = json!("\"x\"");
     assert_eq!(declare(1, "float").0, "DOUBLE");
-    assert_eq!(declare(2, "int").0, "BIGINT");
-    assert_eq!(declare(3, "counter").0, "BIGINT");
-    assert_eq!(declare(1, "counter").0, "BIGINT");
+    let (kind, _, rejected) = declare(2, "string");
+    assert_eq!(kind, "BIGINT", "as is inferred");
     assert_eq!(
-        declare(3, "string").2,
-        [json!("\"x\"")],
-        "on the other field they agree"
+        rejected,
+        std::slice::from_ref(&unfit),
+        "on the other field they agree, and here nothing is rejected"
+    );
+    assert_eq!(declare(3, "bytes").2, std::slice::from_ref(&unfit));
+    declare(1, "string");
+    let (kind, _, rejected) = declare(3, "text");
+    assert_eq!(
+        (kind.as_str(), rejected),
+        ("VARCHAR", vec![json!("1"), unfit])
     );
     assert_eq!(Visible::read(dir.path(), "t").cells("w"), [Json::Null]);
 }
