@@ -235,7 +235,8 @@ fn number_cell(out: &mut String, scratch: &mut String, shape: Shape, value: &Val
     }
 }
 
-/// A decimal number, as a string: Drill refuses integers beyond 64 bits.
+/// A decimal number, as a string. Drill reads a bare number as exactly, given the column's type, but without it refuses integers
+/// beyond 64 bits, and other readers round.
 fn decimal(out: &mut String, value: &Value) {
     let written = Decimal::of_value(value, |decimal| {
         let _ = write!(out, "\"{decimal}\"");
