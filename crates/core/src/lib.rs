@@ -7,6 +7,8 @@ pub mod bounds;
 pub mod catalog;
 mod conflict;
 pub mod database;
+pub mod date;
+pub mod decimal;
 mod document;
 mod edit;
 mod event;
@@ -30,7 +32,7 @@ mod undone;
 pub mod value;
 mod write;
 
-pub use catalog::{CollectionSchema, DeleteRule, FieldType};
+pub use catalog::{CollectionSchema, DeleteRule, FieldType, LakeColumn};
 pub use conflict::{Claim, ClaimId, Conflict, ConflictKind, Settlement};
 pub use database::{Database, Quarantined, Scan, Standing};
 pub use document::{DocumentError, Provenance};

@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 /// | `#[schema(policy = "max")]` on a field | its [`Policy`](crate::Policy), by name |
 /// | `#[schema(kind = "timestamp")]` on a field | its [`FieldType`], by name, instead of the one of its Rust type |
 /// | `#[schema(untyped)]` on a field | no type is declared |
+/// | `#[schema(column = "headline")]` on a field | the name of its column in the tables that Drill queries |
+/// | `#[schema(no_column)]` on a field | it has no column there |
 pub trait Schema {
     /// What a collection of such records declares.
     fn schema() -> CollectionSchema;

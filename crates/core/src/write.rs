@@ -511,7 +511,7 @@ impl Database {
         };
         fitted.map_err(|value| WriteError::TypeMismatch {
             field: name.to_owned(),
-            declared: declared.name().to_owned(),
+            declared: declared.name().into_owned(),
             found: value.kind(),
         })
     }

@@ -69,7 +69,7 @@ fn declare(field: &Field, case: Case) -> Result<Option<proc_macro2::TokenStream>
     };
     let mut name = case.of_field(&ident.to_string().replace("r#", ""));
     let (mut left_out, mut untyped) = (false, false);
-    let (mut kind, mut policy) = (None, None);
+    let (mut kind, mut policy, mut column) = (None, None, None);
     each_item(&field.attrs, "serde", |meta| {
         match meta.path.get_ident().map(ToString::to_string).as_deref() {
             Some("rename") => {
@@ -87,7 +87,16 @@ fn declare(field: &Field, case: Case) -> Result<Option<proc_macro2::TokenStream>
             Some("policy") => policy = Some(meta.value()?.parse::<LitStr>()?),
             Some("kind") => kind = Some(meta.value()?.parse::<LitStr>()?),
             Some("untyped") => untyped = true,
-            _ => return Err(meta.error("a field has the attributes policy, kind and untyped")),
+            Some("column") => {
+                let name = meta.value()?.parse::<LitStr>()?;
+                column = Some(quote!(#name));
+            }
+            Some("no_column") => column = Some(quote!(::headwater::LakeColumn::Hidden)),
+            _ => {
+                return Err(meta.error(
+                    "a field has the attributes policy, kind, untyped, column and no_column",
+                ));
+            }
         }
         Ok(())
     })?;
@@ -110,7 +119,8 @@ fn declare(field: &Field, case: Case) -> Result<Option<proc_macro2::TokenStream>
     let policy = policy.map(
         |policy| quote!(let schema = schema.policy(#name, ::headwater::Policy::of_name(#policy));),
     );
-    Ok(Some(quote!(#kind #policy)))
+    let column = column.map(|column| quote!(let schema = schema.column(#name, #column);));
+    Ok(Some(quote!(#kind #policy #column)))
 }
 
 /// The attributes of the struct.

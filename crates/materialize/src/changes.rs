@@ -2,7 +2,9 @@
 
 use crate::error::LakeError;
 use crate::rows::RowKey;
-use crate::types::{DeclaredType, TIMESTAMPS};
+use crate::declared::DeclaredType;
+use crate::types::TIMESTAMPS;
+use headwater_core::id::ParseIdError;
 use headwater_core::json::record_from_str;
 use headwater_core::{Attribution, DatabaseId, Record, RecordChange};
 use serde::{Deserialize, Serialize};
@@ -241,7 +243,7 @@ impl NewEvent<'_> {
 }
 
 /// The database, the key and the cells of an event's row.
-pub(crate) fn row_of(content: &str) -> Result<(String, String, Record), String> {
+pub(crate) fn row_of(content: &str) -> Result<(DatabaseId, String, Record), String> {
     let stored: Stored<'_> = serde_json::from_str(content).map_err(|error| error.to_string())?;
     let mut record = record_from_str(stored.row.get()).map_err(|error| error.to_string())?;
     // A clock may say anything; what Drill cannot hold must not make the column text for everyone.
@@ -252,7 +254,8 @@ pub(crate) fn row_of(content: &str) -> Result<(String, String, Record), String> 
     if !record.get("_edited_at").is_some_and(holds) {
         record.remove("_edited_at");
     }
-    Ok((stored.database.into_owned(), stored.key.into_owned(), record))
+    let database = stored.database.parse().map_err(|error: ParseIdError| error.to_string())?;
+    Ok((database, stored.key.into_owned(), record))
 }
 
 /// An event from the content of its row.

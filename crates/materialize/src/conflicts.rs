@@ -1,6 +1,7 @@
 //! The ledger of what lost, as rows.
 
-use crate::types::{DeclaredType, TIMESTAMPS};
+use crate::declared::DeclaredType;
+use crate::types::TIMESTAMPS;
 use headwater_core::json::value_to_json;
 use headwater_core::{Claim, Conflict, Record, Value};
 

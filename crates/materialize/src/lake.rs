@@ -3,6 +3,7 @@
 use crate::changes::{ChangeEvent, Cursor, event_of};
 use crate::collection::{Collection, Pending, Step};
 use crate::conflicts;
+use crate::declared::Declarations;
 use crate::disk::Disk;
 use crate::error::LakeError;
 use crate::names::{Place as Naming, Taken};
@@ -12,7 +13,6 @@ use crate::shown::Place;
 use crate::state::{Commit, Heads, Recorded, State};
 use crate::table::{Kind, Staged, Table};
 use crate::tree::Tree;
-use crate::types::DeclaredType;
 use headwater_core::json::{record_to_json, value_to_json};
 use headwater_core::{Attribution, Conflict, DatabaseId, Record, Value};
 use sha2::{Digest, Sha256};
@@ -227,11 +227,18 @@ impl Lake {
         self.collection(collection);
     }
 
-    /// Says that a field exists and the type that its column has.
-    pub fn declare_field(&mut self, collection: &str, field: &str, kind: DeclaredType) {
+    /// Takes in what the catalog of a database declares of a collection's fields now, instead of what it did before. After
+    /// [`Lake::open`] every database says so before the first [`Lake::absorb`], as they have to agree.
+    pub fn declare_fields(
+        &mut self,
+        database: DatabaseId,
+        collection: &str,
+        declared: Declarations,
+    ) {
         let collection = self.collection(collection);
-        collection.records.schema.declare(field, kind.into());
-        collection.declared = true;
+        if let Some(merged) = collection.records.catalogs.set(database, declared) {
+            collection.declared |= collection.records.schema.declare(merged);
+        }
     }
 
     /// Takes in a record as it is now. Only memory changes; repeating it changes nothing.
@@ -525,10 +532,11 @@ impl Lake {
         tables.for_each(|table| table.sweep(&self.disk, self.options.keep_snapshots));
     }
 
-    /// The table of a collection and its columns, after `_key` and `_database`; nothing before the collection is published.
-    pub fn schema(&self, collection: &str) -> Option<(&str, &[Column])> {
+    /// The table of a collection and the columns that it shows, after `_key` and `_database`; nothing before the collection is
+    /// published.
+    pub fn schema(&self, collection: &str) -> Option<(&str, Vec<&Column>)> {
         let schema = &self.collections.get(collection)?.records.schema;
-        (!schema.table.is_empty()).then_some((schema.table.as_str(), schema.columns.as_slice()))
+        (!schema.table.is_empty()).then(|| (schema.table.as_str(), schema.shown().collect()))
     }
 
     /// How many records a collection has, over all databases.
@@ -627,7 +635,7 @@ impl Lake {
         }
         for (name, collection) in &mut self.collections {
             if collection.records.schema.table.is_empty() {
-                collection.name(&taken.assign(name, Naming::Table));
+                collection.name(&taken.assign(name, name, Naming::Table));
             }
         }
     }

@@ -6,8 +6,12 @@
 //!
 //! # Types
 //!
-//! The type of a column is the least that holds every value ever seen in it. It only widens, and it is recorded in the lake,
-//! so a restart or the deletion of a row narrows nothing.
+//! The type of a column is the one that the catalog declares for its field, else the least that holds every value ever seen
+//! in it. What was seen is recorded in the lake whether a type is declared or not, and it only widens. So the type is a
+//! function of the recorded schema and the catalog: it does not depend on when a type was declared, changed or taken back,
+//! and a restart or the deletion of a row narrows nothing.
+//!
+//! ## Inferred
 //!
 //! | Values | Column in Drill | A cell |
 //! | --- | --- | --- |
@@ -16,8 +20,8 @@
 //! | integers and counters | `BIGINT` | exact, 64 bits |
 //! | floats | `DOUBLE` | exact; NaN and the infinities as `NaN`, `Infinity`, `-Infinity` |
 //! | floats, and integers within ±2^53 | `DOUBLE` | exact |
-//! | floats, and integers beyond ±2^53 | `VARCHAR` | the number's canonical text |
-//! | an integer above 2^63 − 1 | `VARCHAR` | its digits |
+//! | floats, and integers beyond ±2^53; integers above 2^63 − 1 | `DECIMAL(38, s)`, `s` as many digits as any of them has after the point | exact: a float is the decimal number that its shortest text spells, and reads back as the same float |
+//! | the same, where a float is NaN, infinite or -0.0, or where more than 38 digits would be needed (the most before the point and the most after it) | `VARCHAR` | the number's canonical text |
 //! | strings and texts | `VARCHAR` | as they are, of any length |
 //! | timestamps of the years 1 to 9999 | `TIMESTAMP` | exact, in UTC without a zone |
 //! | timestamps before or after | `VARCHAR` | `{"$timestamp":milliseconds}`; those within as `yyyy-MM-ddTHH:mm:ss.SSS` |
@@ -31,7 +35,42 @@
 //! | any other mixture (numbers and strings, booleans and numbers, scalars and maps, …) | `VARCHAR` | strings as they are, timestamps as above, bytes in base64, all else as canonical JSON: `300`, `1.5`, `true`, `{"a":1}` |
 //! | values nested deeper than [`MAX_NESTING`] | `VARCHAR` | canonical JSON |
 //!
-//! Null never decides a type, and a null cell reads as null. A type that the catalog declares is the least its column is.
+//! Null never decides a type, and a null cell reads as null.
+//!
+//! ## Declared
+//!
+//! A declared type is exactly the column's, also while it has no value. What does not fit it is *rejected*: its cell is null,
+//! and it has a row in `<table>_rejected`.
+//!
+//! | Declared | Column in Drill | What fits |
+//! | --- | --- | --- |
+//! | `bool` | `BOOLEAN` | booleans |
+//! | `int`, `counter` | `BIGINT` | integers of 64 bits with a sign, counters, and floats within ±2^53 without a fraction (not -0.0) |
+//! | `float` | `DOUBLE` | floats; integers and counters within ±2^53 |
+//! | `decimal(p,s)` | `DECIMAL(p, s)` | strings and texts of digits with at most one `-` before and one point between them (`-12.50`), integers, counters, and floats by their shortest text, if at most `p - s` digits stand before the point and `s` after it; zeros that say nothing do not count |
+//! | `string`, `text` | `VARCHAR` | strings and texts |
+//! | `date` | `DATE` | strings and texts `yyyy-MM-dd` that are a day of the years 1 to 9999 |
+//! | `timestamp` | `TIMESTAMP` | timestamps, and integers as milliseconds since 1970, of the years 1 to 9999 |
+//! | `bytes` | `VARBINARY` | bytes |
+//! | `list`, `map` | what the lists, or the maps, alone would give | lists, or maps |
+//!
+//! A field with the policy `keep-all` or `union` shows lists, so its column is inferred unless `list` is declared. A type that
+//! this version does not know counts as none. A field among those in `_more` is not checked.
+//!
+//! Databases share a table. A type counts if all databases that declare one for the field declare the same (`int` and
+//! `counter`, `string` and `text` being the same); else the column is inferred until they agree, and nothing is rejected.
+//!
+//! `<table>_rejected` is there as soon as a type is declared in the collection, also while it is empty:
+//!
+//! | Column | |
+//! | --- | --- |
+//! | `_key`, `_database` | the record's |
+//! | `field` | the field's name in the records |
+//! | `value` | the value, as canonical JSON |
+//! | `reason` | why it does not fit: `"abc" is not a decimal(20,4)` |
+//!
+//! `_database`, `_key` and `field` together name a row. It goes when the value is mended, the record deleted, or the
+//! declaration changed.
 //!
 //! # Columns and names
 //!
@@ -39,13 +78,20 @@
 //! in the order in which they were first published, those of one publication in byte order. Beyond [`MAX_COLUMNS`] fields the
 //! rest is canonical JSON in `_more`.
 //!
+//! The catalog may call a field's column otherwise, or hide it. A column that is called otherwise than when it got its name
+//! gets a new one by the rules below and stays in its place; the old name is free again. Those that get names at once do so
+//! in byte order of what they are called, then of their fields; a column that has its name keeps it. A hidden field has no
+//! column, no part in `_more` and nothing rejected, but what is seen in it is recorded; shown again, it has its place and its
+//! type. Of databases that disagree: a field that one hides is hidden; else, unless all that name its column name it alike, it
+//! is called as the field.
+//!
 //! Names of tables, columns and members stay as they are wherever Drill can use them (in backquotes):
 //!
 //! | Name | Becomes |
 //! | --- | --- |
 //! | column for which Drill gives something else: `user`, `current_date`, … (functions), `filename`, `dir0`, … (of the file), and `_key`, `_database`, `_more` | the name with `_` at its end: `user_` |
-//! | table `default`, or ending in `_changes`, `_conflicts`, `_rejected` (which belong to another table) | the same: `default_` |
-//! | empty, over 200 bytes, with `` ` ' " . \ [ ] * ``, control characters, or blanks other than inner spaces | the first 40 characters with `_` for those that cannot stay, then `__` and 8 digits of the SHA-256 of the name |
+//! | table `default`, or ending in `_changes`, `_conflicts`, `_debezium`, `_history`, `_rejected` (which belong to another table) | the same: `default_` |
+//! | empty, over 200 bytes, with `` ` ' " . \ [ ] * ``, control characters, or blanks other than inner spaces | the first 40 characters with `_` for those that cannot stay, then `__` and 8 digits of the SHA-256 of the name (of the field's, if the catalog calls its column so) |
 //! | table with other characters than ASCII letters, digits, `_`, `-` and inner spaces, or that begins with `_` | the same |
 //! | differs only by case from one that was recorded before, or that comes before it in byte order | the same |
 //! | ends in `__` and 8 or more hexadecimal digits | the same |
@@ -77,6 +123,7 @@
 //! LAKE/.headwater/<hash of the collection>/schema.json          names and types as recorded
 //! LAKE/.headwater/<hash of the collection>/<version>/<hash of the content>.json
 //! LAKE/.headwater/<hash of the collection>_conflicts/…          the same of its conflicts
+//! LAKE/.headwater/<hash of the collection>_rejected/…           the same of its rejected values
 //! ```
 //!
 //! Rows are in order of database and key, in parts of about 192 KiB (at least 128, at most 512 plus a row; the last may be
@@ -90,12 +137,14 @@
 mod changes;
 mod collection;
 mod conflicts;
+mod declared;
 mod disk;
 mod edit;
 mod error;
 mod lake;
 mod names;
 mod part;
+mod number;
 mod rejected;
 mod render;
 mod rows;
@@ -112,10 +161,13 @@ mod view;
 mod tests;
 
 pub use changes::{ChangeEvent, Cursor, EditClaims, ParseCursorError};
+pub use declared::{Declaration, Declarations, DeclaredType, declarations};
 pub use error::LakeError;
 pub use lake::{Absorbed, Lake, LakeOptions, MAX_NESTING, Published, RowChange};
 pub use names::{DATABASE, KEY, MORE};
+pub use number::Number;
+pub use rejected::Rejected;
 pub use schema::{Column, MAX_COLUMNS, MAX_LEAVES};
 pub use state::Heads;
 pub use verify::{FilesReport, Finding};
-pub use types::{DeclaredType, Member, Type, UnknownType};
+pub use types::{Member, Type};

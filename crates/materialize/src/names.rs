@@ -2,7 +2,7 @@
 //!
 //! A name is taken over as it is where Drill can use it. A name that Drill reserves gets a `_` at its end. Any other becomes
 //! what is left of it with `_` in place of what cannot stay, then `__` and the first 8 hexadecimal digits of the SHA-256 of
-//! the original (more if that is taken). Names that differ only by case count as one: the first recorded keeps it (of several
+//! the original, or of the field that the catalog calls so (more if that is taken). Names that differ only by case count as one: the first recorded keeps it (of several
 //! new ones the first in byte order), the others get the hash. No name that looks as if it had such a hash is taken over.
 
 use sha2::{Digest, Sha256};
@@ -61,13 +61,13 @@ const NOT_COLUMNS: [&str; 22] = [
 const COMPANIONS: [&str; 5] = [
     "_changes",
     "_conflicts",
-    "_rejected",
-    "_history",
     "_debezium",
+    "_history",
+    "_rejected",
 ];
 
-/// The table of `what` (one of [`COMPANIONS`] without its `_`) beside the table `table`. No collection has this name, since none
-/// may end so.
+/// The table of `what` (an ending of [`COMPANIONS`] without its `_`) beside the table `table`. No collection has this name, since
+/// none may end so.
 pub(crate) fn companion(table: &str, what: &str) -> String {
     format!("{table}_{what}")
 }
@@ -82,8 +82,9 @@ impl Taken {
         self.0.insert(fold(name));
     }
 
-    /// A name for `original` that nothing else has, now in use.
-    pub(crate) fn assign(&mut self, original: &str, place: Place) -> String {
+    /// A name for what is to be called `original` and is known as `identity` (the field's or the collection's name, which is
+    /// most often the same) that nothing else has, now in use.
+    pub(crate) fn assign(&mut self, original: &str, identity: &str, place: Place) -> String {
         let reserved = format!("{original}_");
         if is_plain(original, place) {
             if !is_reserved(original, place) && self.0.insert(fold(original)) {
@@ -98,10 +99,10 @@ impl Taken {
         }
         let stem = stem(original, place);
         let mut hash = String::new();
-        for byte in Sha256::digest(original.as_bytes()) {
+        for byte in Sha256::digest(identity.as_bytes()) {
             let _ = write!(hash, "{byte:02x}");
         }
-        // The whole hash is as good as the name itself, so the last try is free.
+        // The whole hash is as good as the identity itself, so the last try is free.
         for digits in [8, 16, 32, 64] {
             let name = format!("{stem}__{}", &hash[..digits]);
             if self.0.insert(fold(&name)) {

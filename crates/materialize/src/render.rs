@@ -1,14 +1,15 @@
 //! Rows as lines of JSON that Drill reads exactly, given the column's type.
 
 use crate::names::{DATABASE, KEY, MORE};
+use crate::number::Shape;
 use crate::rejected::Rejected;
-use crate::schema::Schema;
+use crate::schema::{Column, Schema};
 use crate::types::{TIMESTAMPS, Type};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use headwater_core::json::{record_to_json, value_to_json, write_string};
-use headwater_core::{Record, Value};
-use std::borrow::Cow;
+use headwater_core::decimal::Decimal;
+use headwater_core::json::{record_to_json, write_string, write_value};
+use headwater_core::{DatabaseId, Record, Value};
 use std::fmt::Write as _;
 
 /// A view that types a column as `VARCHAR` cuts its texts after so many characters, silently.
@@ -17,6 +18,11 @@ pub(crate) const MAX_VARCHAR: usize = 65_535;
 /// Writes rows for one schema, and notes the columns whose texts are too long for `VARCHAR`.
 pub(crate) struct Renderer<'a> {
     schema: &'a Schema,
+    /// In byte order of their names, as records have them.
+    fields: Vec<Field<'a>>,
+    /// The last row's database, which is most often the next one's too.
+    database: Option<(DatabaseId, String)>,
+    scratch: String,
     pub long: Long,
 }
 
@@ -29,10 +35,30 @@ pub(crate) struct Long {
     pub more: bool,
 }
 
+struct Field<'a> {
+    /// Its place among the schema's columns.
+    at: usize,
+    column: &'a Column,
+    /// What stands before its cell.
+    before: String,
+}
+
 impl<'a> Renderer<'a> {
     pub(crate) fn new(schema: &'a Schema) -> Self {
+        let mut fields: Vec<_> = (schema.columns.iter().enumerate())
+            .map(|(at, column)| {
+                let mut before = String::from(",");
+                write_string(&mut before, &column.name);
+                before.push(':');
+                Field { at, column, before }
+            })
+            .collect();
+        fields.sort_by(|a, b| a.column.field.cmp(&b.column.field));
         Self {
             schema,
+            fields,
+            database: None,
+            scratch: String::new(),
             long: Long {
                 columns: vec![false; schema.columns.len()],
                 ..Long::default()
@@ -46,12 +72,7 @@ impl<'a> Renderer<'a> {
         out.push('{');
         write_string(out, KEY);
         out.push_str(":null");
-        for column in self
-            .schema
-            .columns
-            .iter()
-            .filter(|column| column.kind.is_nested())
-        {
+        for column in self.schema.shown().filter(|column| column.kind.is_nested()) {
             out.push(',');
             write_string(out, &column.name);
             out.push(':');
@@ -60,40 +81,46 @@ impl<'a> Renderer<'a> {
         out.push_str("}\n");
     }
 
-    /// One row. Nulls are left out. Gives the values that have no place in it.
+    /// One row, with a line's end. Nulls are left out, and so are values that do not fit their declared types: these are
+    /// returned. Nothing is allocated unless there are such, or fields that go into `_more`.
     pub(crate) fn row(
         &mut self,
         out: &mut String,
-        database: &str,
+        database: DatabaseId,
         key: &str,
         record: &Record,
     ) -> Vec<Rejected> {
-        out.push('{');
-        write_string(out, KEY);
-        out.push(':');
-        write_string(out, key);
-        self.long.keys |= key.len() > MAX_VARCHAR;
-        out.push(',');
-        write_string(out, DATABASE);
-        let _ = write!(out, ":\"{database}\"");
+        self.keys(out, database, key);
+        let mut rejected = Vec::new();
         let mut more = Record::new();
-        for (field, value) in record {
+        let mut from = 0;
+        for (name, value) in record {
             if matches!(value, Value::Null) {
                 continue;
             }
-            let Some((at, column)) = self.schema.column(field) else {
-                more.insert(field.clone(), value.clone());
+            let Some(found) = position(&self.fields[from..], name) else {
+                if !self.schema.hides(name) {
+                    more.insert(name.clone(), value.clone());
+                }
                 continue;
             };
-            out.push(',');
-            write_string(out, &column.name);
-            out.push(':');
-            if column.kind.is_text() {
-                let text = text(value);
-                self.long.columns[at] |= text.len() > MAX_VARCHAR;
-                write_string(out, &text);
+            let field = &self.fields[from + found];
+            from += found + 1;
+            if field.column.is_hidden() {
+                continue;
+            }
+            if let Some(declared) = field.column.declared
+                && !declared.fits(value)
+            {
+                rejected.push(Rejected::new(name, value, declared));
+                continue;
+            }
+            out.push_str(&field.before);
+            if field.column.kind.is_text() {
+                let length = text(out, &mut self.scratch, value);
+                self.long.columns[field.at] |= length > MAX_VARCHAR;
             } else {
-                cell(out, &column.kind, value);
+                cell(out, &mut self.scratch, &field.column.kind, value);
             }
         }
         if !more.is_empty() {
@@ -105,8 +132,37 @@ impl<'a> Renderer<'a> {
             write_string(out, &text);
         }
         out.push_str("}\n");
-        Vec::new()
+        rejected
     }
+
+    /// A row's beginning: its key and its database.
+    fn keys(&mut self, out: &mut String, database: DatabaseId, key: &str) {
+        out.push('{');
+        write_string(out, KEY);
+        out.push(':');
+        write_string(out, key);
+        self.long.keys |= key.len() > MAX_VARCHAR;
+        match &self.database {
+            Some((last, text)) if *last == database => out.push_str(text),
+            _ => {
+                let mut text = String::from(",");
+                write_string(&mut text, DATABASE);
+                let _ = write!(text, ":\"{database}\"");
+                out.push_str(&text);
+                self.database = Some((database, text));
+            }
+        }
+    }
+}
+
+/// Where the field `name` is. Most often it is the first, as rows tend to have all fields.
+fn position(fields: &[Field<'_>], name: &str) -> Option<usize> {
+    if fields.first()?.column.field == name {
+        return Some(0);
+    }
+    fields
+        .binary_search_by(|field| field.column.field.as_str().cmp(name))
+        .ok()
 }
 
 fn typing_cell(out: &mut String, kind: &Type) {
@@ -130,10 +186,11 @@ fn typing_cell(out: &mut String, kind: &Type) {
     }
 }
 
-fn cell(out: &mut String, kind: &Type, value: &Value) {
+fn cell(out: &mut String, scratch: &mut String, kind: &Type, value: &Value) {
     match (kind, value) {
-        (kind, value) if kind.is_text() && !matches!(value, Value::Null) => {
-            write_string(out, &text(value))
+        (_, Value::Null) => out.push_str("null"),
+        (kind, value) if kind.is_text() => {
+            text(out, scratch, value);
         }
         (Type::Struct(members), Value::Map(fields)) => {
             out.push('{');
@@ -145,7 +202,7 @@ fn cell(out: &mut String, kind: &Type, value: &Value) {
                     }
                     write_string(out, &member.name);
                     out.push(':');
-                    cell(out, &member.kind, value);
+                    cell(out, scratch, &member.kind, value);
                 }
             }
             out.push('}');
@@ -156,48 +213,82 @@ fn cell(out: &mut String, kind: &Type, value: &Value) {
                 if i > 0 {
                     out.push(',');
                 }
-                cell(out, elements, item);
+                cell(out, scratch, elements, item);
             }
             out.push(']');
         }
-        (Type::Double, Value::Float(f)) if !f.is_finite() => write_string(out, &text(value)),
-        (Type::Bool, Value::Bool(_))
-        | (Type::Int { .. } | Type::Double, Value::Int(_) | Value::Counter(_))
-        | (Type::Double, Value::Float(_)) => out.push_str(&text(value)),
-        (Type::Timestamp, Value::Timestamp(_)) | (Type::Bytes, Value::Bytes(_)) => {
-            write_string(out, &text(value))
+        (Type::Number(number), value) => number_cell(out, scratch, number.shape(), value),
+        (Type::Decimal { .. }, value) => decimal(out, value),
+        (Type::Bool, Value::Bool(_)) => write_value(out, value),
+        (Type::Timestamp, Value::Timestamp(ms) | Value::Int(ms)) => {
+            out.push('"');
+            timestamp(out, *ms);
+            out.push('"');
         }
-        // The schema was widened by every value it is used for, so only null is left.
+        (Type::Bytes, Value::Bytes(_)) | (Type::Date, Value::String(_) | Value::Text(_)) => {
+            text(out, scratch, value);
+        }
+        // The schema was widened by every value that is not rejected, so nothing is left.
         _ => out.push_str("null"),
     }
 }
 
-/// What a text column holds of a value that is not null.
-pub(crate) fn text(value: &Value) -> Cow<'_, str> {
-    match value {
-        Value::String(s) | Value::Text(s) => Cow::Borrowed(s),
-        Value::Bytes(bytes) => Cow::Owned(BASE64.encode(bytes)),
-        Value::Float(f) if f.is_nan() => Cow::Borrowed("NaN"),
-        Value::Float(f) if f.is_infinite() => {
-            Cow::Borrowed(if *f > 0.0 { "Infinity" } else { "-Infinity" })
+fn number_cell(out: &mut String, scratch: &mut String, shape: Shape, value: &Value) {
+    match (shape, value) {
+        (Shape::Decimal(_), value) => decimal(out, value),
+        // It is declared an integer, and this is one.
+        (Shape::Bigint, Value::Float(f)) => write_value(out, &Value::Int(*f as i64)),
+        (Shape::Double, Value::Float(f)) if !f.is_finite() => {
+            text(out, scratch, value);
         }
-        Value::Timestamp(ms) if TIMESTAMPS.contains(ms) => Cow::Owned(timestamp(*ms)),
-        other => Cow::Owned(value_to_json(other)),
+        _ => write_value(out, value),
     }
 }
 
+/// A decimal number, as a string. Drill reads a bare number as exactly, given the column's type, but without it refuses integers
+/// beyond 64 bits, and other readers round.
+fn decimal(out: &mut String, value: &Value) {
+    let written = Decimal::of_value(value, |decimal| {
+        let _ = write!(out, "\"{decimal}\"");
+    });
+    if written.is_none() {
+        out.push_str("null");
+    }
+}
+
+/// Writes what a text column holds of a value that is not null. Returns how long the text is, in bytes.
+fn text(out: &mut String, scratch: &mut String, value: &Value) -> usize {
+    scratch.clear();
+    match value {
+        Value::String(s) | Value::Text(s) => {
+            write_string(out, s);
+            return s.len();
+        }
+        Value::Bytes(bytes) => BASE64.encode_string(bytes, scratch),
+        Value::Float(f) if f.is_nan() => scratch.push_str("NaN"),
+        Value::Float(f) if f.is_infinite() => {
+            scratch.push_str(if *f > 0.0 { "Infinity" } else { "-Infinity" });
+        }
+        Value::Timestamp(ms) if TIMESTAMPS.contains(ms) => timestamp(scratch, *ms),
+        other => write_value(scratch, other),
+    }
+    write_string(out, scratch);
+    scratch.len()
+}
+
 /// `yyyy-MM-ddTHH:mm:ss.SSS` of milliseconds since 1970, in the proleptic Gregorian calendar.
-fn timestamp(ms: i64) -> String {
+fn timestamp(out: &mut String, ms: i64) {
     const DAY: i64 = 86_400_000;
     let (days, time) = (ms.div_euclid(DAY), ms.rem_euclid(DAY));
     let (year, month, day) = civil(days);
-    format!(
+    let _ = write!(
+        out,
         "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}",
         time / 3_600_000,
         time / 60_000 % 60,
         time / 1_000 % 60,
         time % 1_000
-    )
+    );
 }
 
 /// Year, month and day of a number of days since 1970 (Howard Hinnant's `civil_from_days`).

@@ -1,9 +1,10 @@
 //! The columns of one table: what is recorded of them, and how they grow.
 
+use crate::declared::{Declaration, Declarations, DeclaredType};
 use crate::names::{DATABASE, KEY, MORE, Place, Taken};
 use crate::render::Long;
 use crate::types::{Member, Type};
-use headwater_core::Record;
+use headwater_core::{LakeColumn, Record, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -14,27 +15,140 @@ pub const MAX_COLUMNS: usize = 1_000;
 pub const MAX_LEAVES: usize = 500;
 
 /// The format of the recorded schema that this version writes and reads.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// One column of a table.
+///
+/// What is recorded are its place, its name and what was ever seen in it. Its type is that and what the catalog declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     /// The field's name in the records.
     pub field: String,
-    /// The column's name in the table; empty until the field was first published.
+    /// The column's name in the table; empty until the field was first published, and while it is hidden.
     pub name: String,
-    /// What it holds.
-    #[serde(rename = "type")]
-    pub kind: Type,
+    /// What the catalog called it when it got its name, if that is not the field's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    called: Option<String>,
+    seen: Seen,
     /// Whether a text longer than Drill's `VARCHAR` is among its cells; then the view types it as `ANY`.
     #[serde(default)]
     pub long: bool,
-    /// The type for which the parts that exist were written.
+    /// What it holds.
+    #[serde(rename = "type")]
+    pub kind: Type,
+    /// The type that the catalog declares. A value that does not fit it is rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<DeclaredType>,
+    /// What it holds whatever is seen.
     #[serde(skip)]
-    rendered: Type,
+    set: Option<Type>,
+    /// For what the parts that exist were written.
+    #[serde(skip)]
+    rendered: Rendered,
 }
 
-/// The recorded schema of one table. It only ever grows and widens.
+/// What was ever seen in a column, whatever was declared meanwhile: so it does not depend on when that was.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Seen {
+    scalars: Type,
+    lists: Type,
+    maps: Type,
+}
+
+impl Seen {
+    fn widen(&mut self, value: &Value) {
+        match value {
+            Value::List(_) => self.lists.widen(value),
+            Value::Map(_) => self.maps.widen(value),
+            _ => self.scalars.widen(value),
+        }
+    }
+
+    /// Names new members, and makes what has too many of them text.
+    fn settle(&mut self) {
+        for kind in [&mut self.lists, &mut self.maps] {
+            if kind.is_nested() && kind.leaves() > MAX_LEAVES {
+                *kind = Type::Text;
+            }
+            name_members(kind);
+        }
+    }
+
+    /// The column's type.
+    fn kind(&self, declared: Option<DeclaredType>) -> Type {
+        match (declared, declared.and_then(DeclaredType::kind)) {
+            (_, Some(kind)) => kind,
+            (Some(DeclaredType::List), None) => Type::List(Box::default()).join(self.lists.clone()),
+            (Some(_), None) => Type::Struct(Default::default()).join(self.maps.clone()),
+            (None, None) => {
+                let nested = self.lists.clone().join(self.maps.clone());
+                nested.join(self.scalars.clone())
+            }
+        }
+    }
+}
+
+/// What decides how cells are written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Rendered {
+    name: String,
+    kind: Type,
+    declared: Option<DeclaredType>,
+}
+
+impl Column {
+    fn new(field: &str) -> Self {
+        Self {
+            field: field.to_owned(),
+            name: String::new(),
+            called: None,
+            seen: Seen::default(),
+            long: false,
+            kind: Type::Null,
+            declared: None,
+            set: None,
+            rendered: Rendered::default(),
+        }
+    }
+
+    /// Whether it has no column in the table.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.name.is_empty()
+    }
+
+    /// The name that it should have if Drill can hold it.
+    fn wanted(&self) -> &str {
+        self.called.as_deref().unwrap_or(&self.field)
+    }
+
+    /// Whether rows written before read the same now.
+    fn is_rendered(&self) -> bool {
+        let before = &self.rendered;
+        if before.kind == Type::Null && before.declared.is_none() {
+            // Only nulls so far, which are left out.
+            return !self.kind.is_nested();
+        }
+        before.name == self.name
+            && before.declared == self.declared
+            && before.kind.renders_like(&self.kind)
+    }
+
+    fn mark_rendered(&mut self) {
+        if self.rendered.kind != self.kind
+            || self.rendered.name != self.name
+            || self.rendered.declared != self.declared
+        {
+            self.rendered = Rendered {
+                name: self.name.clone(),
+                kind: self.kind.clone(),
+                declared: self.declared,
+            };
+        }
+    }
+}
+
+/// The recorded schema of one table. What is recorded only ever grows and widens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Schema {
     format: u32,
@@ -51,8 +165,17 @@ pub(crate) struct Schema {
     /// Whether a cell of `_more` is longer than Drill's `VARCHAR`.
     #[serde(default)]
     pub long_more: bool,
-    /// The columns in the table's order.
+    /// The columns in the table's order, hidden ones among them.
     pub columns: Vec<Column>,
+    /// What the catalogs declare.
+    #[serde(default, skip_serializing_if = "Declarations::is_empty")]
+    declared: Declarations,
+    /// Whether what they declare changed what `_more` holds since the parts were written.
+    #[serde(skip)]
+    more_changed: bool,
+    /// How many columns have been published.
+    #[serde(skip)]
+    known: usize,
     #[serde(skip)]
     index: HashMap<String, usize>,
 }
@@ -67,6 +190,9 @@ impl Schema {
             more: false,
             long_more: false,
             columns: Vec::new(),
+            declared: Declarations::new(),
+            more_changed: false,
+            known: 0,
             index: HashMap::new(),
         }
     }
@@ -82,6 +208,7 @@ impl Schema {
         }
         let mut schema: Self = serde_json::from_value(parsed)
             .map_err(|error| SchemaError::Damaged(error.to_string()))?;
+        schema.known = schema.columns.len();
         schema.reindex();
         Ok(schema)
     }
@@ -91,23 +218,38 @@ impl Schema {
         serde_json::to_vec_pretty(self).unwrap_or_default()
     }
 
-    /// The column of `field`.
-    pub(crate) fn column(&self, field: &str) -> Option<(usize, &Column)> {
-        let at = *self.index.get(field)?;
-        self.columns.get(at).map(|column| (at, column))
+    /// The columns that the table shows.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| !column.is_hidden())
+    }
+
+    /// Whether the catalog hides `field`.
+    pub(crate) fn hides(&self, field: &str) -> bool {
+        is_hidden(&self.declared, field)
     }
 
     /// Widens the columns so that `record` fits.
     pub(crate) fn observe(&mut self, record: &Record) {
         for (field, value) in record {
-            self.field(field).kind.widen(value);
+            self.field(field).seen.widen(value);
         }
     }
 
-    /// Widens the column of `field` to hold `kind`.
-    pub(crate) fn declare(&mut self, field: &str, kind: Type) {
-        let column = self.field(field);
-        column.kind = std::mem::take(&mut column.kind).join(kind);
+    /// Takes in what the catalogs declare now, instead of what they did before. Returns whether that is anything else.
+    pub(crate) fn declare(&mut self, declared: Declarations) -> bool {
+        if self.declared == declared {
+            return false;
+        }
+        self.declared = declared;
+        self.more_changed = self.more;
+        let typed = self.declared.iter().filter(|(_, one)| one.kind.is_some());
+        let typed: Vec<_> = typed.map(|(field, _)| field.clone()).collect();
+        for field in typed {
+            if !self.hides(&field) {
+                self.field(&field);
+            }
+        }
+        true
     }
 
     fn field(&mut self, field: &str) -> &mut Column {
@@ -116,61 +258,74 @@ impl Schema {
             None => {
                 let at = self.columns.len();
                 self.index.insert(field.to_owned(), at);
-                self.columns.push(Column {
-                    field: field.to_owned(),
-                    name: String::new(),
-                    kind: Type::Null,
-                    long: false,
-                    rendered: Type::Null,
-                });
+                self.columns.push(Column::new(field));
                 at
             }
         };
         &mut self.columns[at]
     }
 
-    /// Gives new fields their columns and new members their names. Returns whether parts written before must be written anew.
+    /// Gives all columns the types and names that they have now, new members theirs too. Returns whether parts written before
+    /// must be written anew.
     pub(crate) fn settle(&mut self) -> bool {
-        let mut taken = Taken::default();
-        for name in [KEY, DATABASE, MORE] {
-            taken.insert(name);
-        }
-        let known = self
-            .columns
-            .iter()
-            .take_while(|column| !column.name.is_empty())
-            .count();
-        for column in &self.columns[..known] {
-            taken.insert(&column.name);
-        }
         // New ones in byte order, whatever order the records came in.
-        self.columns[known..].sort_by(|a, b| a.field.cmp(&b.field));
+        self.columns[self.known..].sort_by(|a, b| a.field.cmp(&b.field));
         if self.columns.len() > MAX_COLUMNS {
-            self.columns.truncate(MAX_COLUMNS.max(known));
+            self.columns.truncate(MAX_COLUMNS.max(self.known));
             self.more = true;
         }
-        for column in &mut self.columns[known..] {
-            column.name = taken.assign(&column.field, Place::Column);
-        }
-        let mut rewrite = false;
+        self.known = self.columns.len();
+        self.name_columns();
+        let mut rewrite = std::mem::take(&mut self.more_changed);
         for column in &mut self.columns {
-            if column.kind.is_nested() && column.kind.leaves() > MAX_LEAVES {
-                column.kind = Type::Text;
-            }
-            name_members(&mut column.kind);
-            rewrite |= !column.rendered.renders_like(&column.kind);
+            column.seen.settle();
+            column.declared = self.declared.get(&column.field).and_then(|one| one.kind);
+            let seen = || column.seen.kind(column.declared);
+            column.kind = column.set.clone().unwrap_or_else(seen);
+            rewrite |= !column.is_rendered();
         }
         self.reindex();
         rewrite
     }
 
-    /// Notes that all parts are written for the present types.
-    pub(crate) fn mark_rendered(&mut self) {
+    /// Names new columns and those that the catalog calls otherwise than before, in byte order of what they are called and of
+    /// their fields. All others keep theirs.
+    fn name_columns(&mut self) {
         for column in &mut self.columns {
-            if column.rendered != column.kind {
-                column.rendered = column.kind.clone();
+            let declared = self.declared.get(&column.field);
+            let called = match declared.and_then(|declared| declared.column.as_ref()) {
+                Some(LakeColumn::Named(name)) => Some(name).filter(|name| **name != column.field),
+                Some(LakeColumn::Hidden) => {
+                    column.name.clear();
+                    continue;
+                }
+                None => None,
+            };
+            if column.called.as_ref() != called {
+                column.called = called.cloned();
+                column.name.clear();
             }
         }
+        let mut taken = Taken::default();
+        for name in [KEY, DATABASE, MORE] {
+            taken.insert(name);
+        }
+        for column in self.shown() {
+            taken.insert(&column.name);
+        }
+        let declared = &self.declared;
+        let mut unnamed: Vec<_> = (self.columns.iter_mut())
+            .filter(|column| column.name.is_empty() && !is_hidden(declared, &column.field))
+            .collect();
+        unnamed.sort_by(|a, b| (a.wanted(), &a.field).cmp(&(b.wanted(), &b.field)));
+        for column in unnamed {
+            column.name = taken.assign(column.wanted(), &column.field, Place::Column);
+        }
+    }
+
+    /// Notes that all parts are written for the present types.
+    pub(crate) fn mark_rendered(&mut self) {
+        self.columns.iter_mut().for_each(Column::mark_rendered);
     }
 
     /// Notes, by column, that longer texts than Drill's `VARCHAR` were written.
@@ -182,9 +337,13 @@ impl Schema {
         self.long_more |= long.more;
     }
 
-    /// Makes the column of `field` one of this type and no other.
+    /// Makes the column of `field` one of this type, whatever is seen in it.
     pub(crate) fn set(&mut self, field: &str, kind: Type) {
-        self.field(field).kind = kind;
+        let kind = match kind.leaves() > MAX_LEAVES {
+            true => Type::Text,
+            false => kind,
+        };
+        self.field(field).set = Some(kind);
     }
 
     /// What holds a row of this table in one column.
@@ -196,12 +355,12 @@ impl Schema {
             };
             (column.field.clone(), member)
         };
-        Type::Struct(self.columns.iter().map(member).collect())
+        Type::Struct(self.shown().map(member).collect())
     }
 
     /// Whether rows alone do not show Drill all members of its columns.
     pub(crate) fn is_nested(&self) -> bool {
-        self.columns.iter().any(|column| column.kind.is_nested())
+        self.shown().any(|column| column.kind.is_nested())
     }
 
     fn reindex(&mut self) {
@@ -221,6 +380,11 @@ pub(crate) enum SchemaError {
     Newer(u64),
 }
 
+fn is_hidden(declared: &Declarations, field: &str) -> bool {
+    let declared: Option<&Declaration> = declared.get(field);
+    declared.is_some_and(|declared| declared.column == Some(LakeColumn::Hidden))
+}
+
 fn name_members(kind: &mut Type) {
     match kind {
         Type::Struct(members) => {
@@ -233,7 +397,7 @@ fn name_members(kind: &mut Type) {
                     .iter_mut()
                     .filter(|(_, member)| member.name.is_empty())
                 {
-                    member.name = taken.assign(field, Place::Member);
+                    member.name = taken.assign(field, field, Place::Member);
                 }
             }
             for member in members.values_mut() {

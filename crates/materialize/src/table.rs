@@ -2,6 +2,7 @@
 
 use crate::changes::{self, AFTER, BEFORE};
 use crate::collection::Step;
+use crate::declared::{Catalogs, Declaration, DeclaredType};
 use crate::disk::Disk;
 use crate::edit::{Again, Changes, Edited, Editor, Render, Watch, remove_part};
 use crate::error::LakeError;
@@ -9,13 +10,13 @@ use crate::part::{Files, group_name};
 use crate::rejected::{self, Rejected};
 use crate::render::Renderer;
 use crate::rows::{RowKey, RowRef, Rows};
-use crate::schema::Schema;
+use crate::schema::{Column, Schema};
 use crate::state::TableCommit;
 use crate::shown::Shown;
 use crate::tree::Tree;
 use crate::{conflicts, names};
 use headwater_core::json::{record_from_str, record_to_json};
-use headwater_core::{DatabaseId, Record};
+use headwater_core::{DatabaseId, Value};
 use std::collections::BTreeMap;
 
 type Result<T> = std::result::Result<T, LakeError>;
@@ -60,7 +61,7 @@ impl Kind {
     }
 
     /// The columns that it has from the start, so that an empty one can be queried too.
-    fn columns(self) -> &'static [(&'static str, crate::DeclaredType)] {
+    fn columns(self) -> &'static [(&'static str, DeclaredType)] {
         match self {
             Self::Records => &[],
             Self::Changes => &changes::COLUMNS,
@@ -77,6 +78,10 @@ pub(crate) struct Table {
     /// The folder below the lake's hidden one, with `/`.
     pub folder: String,
     pub schema: Schema,
+    /// What the databases declare of it.
+    pub catalogs: Catalogs,
+    /// In a feed: the declared types of the columns of rows before and after.
+    images: BTreeMap<String, DeclaredType>,
     pub tree: Tree,
     /// The commit that changed it last.
     pub changed: u64,
@@ -101,14 +106,21 @@ pub(crate) struct Staged {
 
 impl Table {
     pub(crate) fn new(kind: Kind, files: Files, folder: String, mut schema: Schema) -> Self {
-        for (column, declared) in kind.columns() {
-            schema.declare(column, (*declared).into());
-        }
+        let typed = |(column, kind): &(&str, DeclaredType)| {
+            let declaration = Declaration {
+                kind: Some(*kind),
+                column: None,
+            };
+            ((*column).to_owned(), declaration)
+        };
+        schema.declare(kind.columns().iter().map(typed).collect());
         Self {
             kind,
             files,
             folder,
             schema,
+            catalogs: Catalogs::default(),
+            images: BTreeMap::new(),
             tree: Tree::default(),
             changed: 0,
             trimmed: 0,
@@ -134,8 +146,7 @@ impl Table {
         watch: Watch<'_>,
     ) -> Result<(Option<Staged>, Rejects)> {
         let again = self.settle();
-        let collection = self.schema.collection.clone();
-        let mut rendering = Rendering::new(self.kind, &self.schema, &collection);
+        let mut rendering = Rendering::new(self.kind, &self.schema, &self.images);
         rendering.clears = rejected.rows() > 0;
         let editor = Editor::new(disk, &self.files, ids, &mut rendering);
         let edited = editor.change(&self.tree, changes, &again, watch)?;
@@ -153,8 +164,7 @@ impl Table {
         step: Step,
     ) -> Result<Option<Staged>> {
         let again = self.settle();
-        let collection = self.schema.collection.clone();
-        let mut rendering = Rendering::new(self.kind, &self.schema, &collection);
+        let mut rendering = Rendering::new(self.kind, &self.schema, &self.images);
         let mut steps = LogSteps {
             disk,
             files: &self.files,
@@ -202,6 +212,8 @@ impl Table {
         for column in [BEFORE, AFTER] {
             self.schema.set(column, records.as_struct());
         }
+        let typed = |column: &Column| Some((column.field.clone(), column.declared?));
+        self.images = records.shown().filter_map(typed).collect();
     }
 
     /// Leaves nothing of its rows.
@@ -270,7 +282,7 @@ impl Table {
 
     /// A part's text as it must be.
     pub(crate) fn render(&self, rows: &Rows) -> Result<String> {
-        let mut rendering = Rendering::new(self.kind, &self.schema, &self.schema.collection);
+        let mut rendering = Rendering::new(self.kind, &self.schema, &self.images);
         let mut text = self.header();
         for row in rows.iter() {
             rendering.row(&mut text, row)?;
@@ -418,23 +430,22 @@ pub(crate) struct Rejects {
 struct Rendering<'s> {
     kind: Kind,
     collection: &'s str,
+    images: &'s BTreeMap<String, DeclaredType>,
     renderer: Renderer<'s>,
     header: String,
-    /// The text of the database's id, which many rows share.
-    database: Option<([u8; 16], String)>,
     rejects: Rejects,
     /// Whether values of some row were rejected before.
     clears: bool,
 }
 
 impl<'s> Rendering<'s> {
-    fn new(kind: Kind, schema: &'s Schema, collection: &'s str) -> Self {
+    fn new(kind: Kind, schema: &'s Schema, images: &'s BTreeMap<String, DeclaredType>) -> Self {
         Self {
             kind,
-            collection,
+            collection: &schema.collection,
+            images,
             renderer: Renderer::new(schema),
             header: header(schema),
-            database: None,
             rejects: Rejects::default(),
             clears: false,
         }
@@ -447,8 +458,22 @@ impl<'s> Rendering<'s> {
         }
     }
 
-    fn note_rejected(&mut self, row: RowRef<'_>, rejected: &[Rejected]) {
-        let lines: Vec<String> = rejected.iter().map(|one| record_to_json(&one.row())).collect();
+    fn event(&mut self, out: &mut String, content: &str) -> std::result::Result<(), String> {
+        let (database, key, mut record) = changes::row_of(content)?;
+        for column in [BEFORE, AFTER] {
+            if let Some(Value::Map(image)) = record.get_mut(column) {
+                // What the table rejects is not in the feed's columns either.
+                let declared = |field: &String| self.images.get(field);
+                image.retain(|field, value| declared(field).is_none_or(|kind| kind.fits(value)));
+            }
+        }
+        self.renderer.row(out, database, &key, &record);
+        Ok(())
+    }
+
+    fn note_rejected(&mut self, row: RowRef<'_>, rejected: Vec<Rejected>) {
+        let lines = rejected.into_iter().map(|one| record_to_json(&one.row()));
+        let lines: Vec<String> = lines.collect();
         let content = (!lines.is_empty()).then(|| lines.join("\n").into());
         if content.is_some() || self.clears {
             self.rejects.rows.insert(row.to_key(), content);
@@ -464,27 +489,16 @@ impl Render for Rendering<'_> {
             key: row.key.to_owned(),
             reason,
         };
-        let parse = |line: &str| record_from_str(line).map_err(|error| failed(error.to_string()));
         if self.kind == Kind::Changes {
-            let (database, key, record) = changes::row_of(row.content).map_err(failed)?;
-            self.renderer.row(out, &database, &key, &record);
-            return Ok(());
+            return self.event(out, row.content).map_err(failed);
         }
-        let database = match &self.database {
-            Some((id, text)) if id == row.database => text,
-            _ => {
-                let text = DatabaseId::from_bytes(*row.database).to_string();
-                &self.database.insert((*row.database, text)).1
-            }
-        };
-        if self.kind == Kind::Records {
-            let record: Record = parse(row.content)?;
-            let rejected = self.renderer.row(out, database, row.key, &record);
-            self.note_rejected(row, &rejected);
-            return Ok(());
-        }
+        let database = DatabaseId::from_bytes(*row.database);
         for line in row.content.lines() {
-            self.renderer.row(out, database, row.key, &parse(line)?);
+            let record = record_from_str(line).map_err(|error| failed(error.to_string()))?;
+            let rejected = self.renderer.row(out, database, row.key, &record);
+            if self.kind == Kind::Records {
+                self.note_rejected(row, rejected);
+            }
         }
         Ok(())
     }

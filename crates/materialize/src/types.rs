@@ -1,11 +1,9 @@
 //! What a column can hold: inferred from values, and only ever widened.
 
+use crate::number::Number;
 use headwater_core::Value;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Integers up to this size are all exactly representable as doubles.
-const EXACT_IN_DOUBLE: u64 = 1 << 53;
 
 /// The timestamps that Drill holds: the years 1 to 9999, in milliseconds since 1970.
 pub(crate) const TIMESTAMPS: std::ops::RangeInclusive<i64> =
@@ -23,13 +21,17 @@ pub enum Type {
     Null,
     /// `BOOLEAN`.
     Bool,
-    /// `BIGINT`. `wide`: one of them is not exactly a double.
-    Int {
-        /// Whether an integer beyond ±2^53 is among them.
-        wide: bool,
+    /// `BIGINT`, `DOUBLE` or `DECIMAL`, whichever holds all of these numbers exactly.
+    Number(Number),
+    /// `DECIMAL` of the declared digits. Only declared, never inferred.
+    Decimal {
+        /// How many digits it has.
+        precision: u8,
+        /// How many of them stand after the point.
+        scale: u8,
     },
-    /// `DOUBLE`.
-    Double,
+    /// `DATE`. Only declared, never inferred.
+    Date,
     /// `TIMESTAMP`, to the millisecond, without a zone.
     Timestamp,
     /// `VARBINARY`.
@@ -52,72 +54,18 @@ pub struct Member {
     pub kind: Type,
 }
 
-/// A type that the catalog declares for a field: the least that its column is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeclaredType {
-    /// `bool`.
-    Bool,
-    /// `int` and `counter`.
-    Int,
-    /// `float`.
-    Float,
-    /// `string` and `text`.
-    Text,
-    /// `timestamp`.
-    Timestamp,
-    /// `bytes`.
-    Bytes,
-}
-
-/// A name that is not one of the catalog's types with a column type of its own.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no column type; known are bool, int, counter, float, string, text, timestamp and bytes"
-)]
-pub struct UnknownType(String);
-
-impl std::str::FromStr for DeclaredType {
-    type Err = UnknownType;
-
-    fn from_str(name: &str) -> Result<Self, UnknownType> {
-        Ok(match name {
-            "bool" => Self::Bool,
-            "int" | "counter" => Self::Int,
-            "float" => Self::Float,
-            "string" | "text" => Self::Text,
-            "timestamp" => Self::Timestamp,
-            "bytes" => Self::Bytes,
-            _ => return Err(UnknownType(name.chars().take(64).collect())),
-        })
-    }
-}
-
-impl From<DeclaredType> for Type {
-    fn from(declared: DeclaredType) -> Self {
-        match declared {
-            DeclaredType::Bool => Self::Bool,
-            DeclaredType::Int => Self::Int { wide: false },
-            DeclaredType::Float => Self::Double,
-            DeclaredType::Text => Self::Text,
-            DeclaredType::Timestamp => Self::Timestamp,
-            DeclaredType::Bytes => Self::Bytes,
-        }
-    }
-}
-
 impl Type {
     /// The least type that holds `value`.
     pub fn of(value: &Value) -> Self {
         match value {
             Value::Null => Self::Null,
             Value::Bool(_) => Self::Bool,
-            Value::Int(n) | Value::Counter(n) => Self::Int {
-                wide: n.unsigned_abs() > EXACT_IN_DOUBLE,
-            },
-            Value::Float(_) => Self::Double,
             Value::Timestamp(ms) if TIMESTAMPS.contains(ms) => Self::Timestamp,
             Value::Bytes(_) => Self::Bytes,
-            Value::String(_) | Value::Text(_) | Value::Uint(_) | Value::Timestamp(_) => Self::Text,
+            Value::String(_) | Value::Text(_) | Value::Timestamp(_) => Self::Text,
+            Value::Int(_) | Value::Uint(_) | Value::Counter(_) | Value::Float(_) => {
+                Self::Number(Number::of(value))
+            }
             Value::List(items) => {
                 let mut elements = Self::Null;
                 for item in items {
@@ -139,10 +87,7 @@ impl Type {
     /// Widens so that `value` fits as well.
     pub fn widen(&mut self, value: &Value) {
         match (&mut *self, value) {
-            (_, Value::Null)
-            | (Self::Text, _)
-            | (Self::Bool, Value::Bool(_))
-            | (Self::Double, Value::Float(_)) => {}
+            (_, Value::Null) | (Self::Text, _) | (Self::Bool, Value::Bool(_)) => {}
             (Self::Struct(members), Value::Map(fields)) => {
                 for (field, value) in fields {
                     match members.get_mut(field) {
@@ -168,9 +113,7 @@ impl Type {
     pub fn join(self, other: Self) -> Self {
         match (self, other) {
             (Self::Null, kind) | (kind, Self::Null) => kind,
-            (Self::Int { wide: a }, Self::Int { wide: b }) => Self::Int { wide: a || b },
-            (Self::Int { wide: false }, Self::Double)
-            | (Self::Double, Self::Int { wide: false }) => Self::Double,
+            (Self::Number(a), Self::Number(b)) => a.join(b).map_or(Self::Text, Self::Number),
             (Self::Struct(mut members), Self::Struct(others)) => {
                 for (field, other) in others {
                     match members.get_mut(&field) {
@@ -228,7 +171,7 @@ impl Type {
     pub(crate) fn renders_like(&self, wider: &Self) -> bool {
         match (self, wider) {
             (Self::Null, wider) => !wider.is_nested(),
-            (Self::Int { .. }, Self::Int { .. } | Self::Double) => true,
+            (Self::Number(a), Self::Number(b)) => a.shape().renders_like(b.shape()),
             (Self::List(a), Self::List(b)) => {
                 a == b || (!b.is_nested() && !wider.is_text() && a.renders_like(b))
             }

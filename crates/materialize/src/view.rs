@@ -1,9 +1,11 @@
 //! The view file that makes a folder of parts a typed table.
 
 use crate::names::{DATABASE, KEY, MORE};
+use crate::number::Shape;
 use crate::schema::Schema;
 use crate::types::Type;
-use serde_json::json;
+use headwater_core::decimal::MAX_PRECISION;
+use serde_json::{Value as Json, json};
 
 /// The view's file name. `table` is a name that [`crate::names`] gave.
 pub(crate) fn file_name(table: &str) -> String {
@@ -24,7 +26,7 @@ pub(crate) fn text(drill_schema: &str, folder: &str, schema: &Schema, filter: bo
             field_type(&Type::Text, false),
         ),
     ];
-    for column in &schema.columns {
+    for column in schema.shown() {
         columns.push((
             &column.name,
             sql_type(&column.kind),
@@ -60,8 +62,12 @@ pub(crate) fn text(drill_schema: &str, folder: &str, schema: &Schema, filter: bo
         typed.join(", "),
     );
     let fields: Vec<_> = columns
-        .iter()
-        .map(|(name, _, kind)| json!({"name": name, "type": kind, "isNullable": true}))
+        .into_iter()
+        .map(|(name, _, mut field)| {
+            field["name"] = name.into();
+            field["isNullable"] = true.into();
+            field
+        })
         .collect();
     format!(
         "{:#}\n",
@@ -89,8 +95,13 @@ fn sql_type(kind: &Type) -> String {
         _ if kind.is_text() => "VARCHAR".to_owned(),
         Type::Null | Type::Text => "VARCHAR".to_owned(),
         Type::Bool => "BOOLEAN".to_owned(),
-        Type::Int { .. } => "BIGINT".to_owned(),
-        Type::Double => "DOUBLE".to_owned(),
+        Type::Number(number) => match number.shape() {
+            Shape::Bigint => "BIGINT".to_owned(),
+            Shape::Double => "DOUBLE".to_owned(),
+            Shape::Decimal(scale) => decimal(MAX_PRECISION, scale),
+        },
+        Type::Decimal { precision, scale } => decimal(*precision, *scale),
+        Type::Date => "DATE".to_owned(),
         Type::Timestamp => "TIMESTAMP".to_owned(),
         Type::Bytes => "VARBINARY".to_owned(),
         Type::Struct(members) => {
@@ -104,17 +115,28 @@ fn sql_type(kind: &Type) -> String {
     }
 }
 
+fn decimal(precision: u8, scale: u8) -> String {
+    format!("DECIMAL({precision}, {scale})")
+}
+
 /// The type that the view shows, to which it casts. `ANY` casts nothing.
-fn field_type(kind: &Type, long: bool) -> &'static str {
-    match kind {
+fn field_type(kind: &Type, long: bool) -> Json {
+    let decimal = |precision: u8, scale: u8| json!({"type": "DECIMAL", "precision": precision, "scale": scale});
+    let name = match kind {
         _ if long => "ANY",
         _ if kind.is_text() => "VARCHAR",
         Type::Null | Type::Text => "VARCHAR",
         Type::Bool => "BOOLEAN",
-        Type::Int { .. } => "BIGINT",
-        Type::Double => "DOUBLE",
+        Type::Number(number) => match number.shape() {
+            Shape::Bigint => "BIGINT",
+            Shape::Double => "DOUBLE",
+            Shape::Decimal(scale) => return decimal(MAX_PRECISION, scale),
+        },
+        Type::Decimal { precision, scale } => return decimal(*precision, *scale),
+        Type::Date => "DATE",
         Type::Timestamp => "TIMESTAMP",
         Type::Bytes => "VARBINARY",
         Type::Struct(_) | Type::List(_) => "ANY",
-    }
+    };
+    json!({ "type": name })
 }

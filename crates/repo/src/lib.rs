@@ -35,13 +35,15 @@ pub mod transport;
 pub use collection::{Collection, TypedCollection};
 pub use database::Database;
 pub use error::Error;
+pub use headwater_core::catalog::TYPE_NAMES;
 pub use headwater_core::policy::Resolver;
 pub use headwater_core::schema::{FieldKind, Schema};
 pub use headwater_core::typed::{Bytes, Counter, Text, Timestamp};
 pub use headwater_core::{
     Attribution, Claim, ClaimId, CollectionSchema, Conflict, ConflictEvent, ConflictKind,
-    DatabaseId, DeleteRule, DocumentId, Edit, Event, FieldType, Observe, Patch, Policy, Provenance,
-    Record, RecordChange, RecordEvent, Scan, Settlement, Value, WriteError, Written, json,
+    DatabaseId, DeleteRule, DocumentId, Edit, Event, FieldType, LakeColumn, Observe, Patch, Policy,
+    Provenance, Record, RecordChange, RecordEvent, Scan, Settlement, Value, WriteError, Written,
+    json,
 };
 pub use headwater_derive::Schema;
 pub use link::Link;

@@ -2,8 +2,8 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 use headwater::{
-    CollectionSchema, Counter, DeleteRule, FieldType, Options, Peer, Policy, Schema, Text,
-    Timestamp,
+    CollectionSchema, Counter, DeleteRule, FieldType, LakeColumn, Options, Peer, Policy, Schema,
+    Text, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,8 +23,12 @@ struct Site {
     best_score: Option<f64>,
     #[schema(policy = "union")]
     tags: Vec<String>,
-    #[schema(policy = "custom:longest@3")]
+    #[schema(policy = "custom:longest@3", column = "note")]
     remark: String,
+    #[schema(kind = "decimal(20,4)")]
+    fee: String,
+    #[schema(no_column)]
+    phone: String,
     visits: Counter,
     notes: Text,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +61,16 @@ fn declared() -> CollectionSchema {
                 version: 3,
             },
         )
+        .column("remark", "note")
+        .field(
+            "fee",
+            FieldType::Decimal {
+                precision: 20,
+                scale: 4,
+            },
+        )
+        .field("phone", FieldType::String)
+        .column("phone", LakeColumn::Hidden)
         .field("visits", FieldType::Counter)
         .field("notes", FieldType::Text)
         .field("inspectedAt", FieldType::Timestamp)
@@ -117,6 +131,7 @@ async fn a_typed_collection_declares_its_schema() -> Result<(), headwater::Error
     let collection = collection.expect("it is declared");
     assert_eq!(collection.fields, declared().fields);
     assert_eq!(collection.policies, declared().policies);
+    assert_eq!(collection.columns, declared().columns);
     assert_eq!(
         (collection.version, collection.delete),
         (2, DeleteRule::DeleteWins)

@@ -41,16 +41,25 @@ impl Database {
                     .collect();
                 let fields = collection.fields.iter();
                 let policies = collection.policies.iter();
+                let columns = collection.columns.iter();
                 let described = read::object([
                     ("partitions", partitions.into()),
                     (
                         "fields",
-                        read::object(fields.map(|(name, kind)| (name, kind.name().into()))),
+                        read::object(
+                            fields.map(|(name, kind)| (name, kind.name().as_ref().into())),
+                        ),
                     ),
                     (
                         "policies",
                         read::object(
                             policies.map(|(name, policy)| (name, policy.to_string().into())),
+                        ),
+                    ),
+                    (
+                        "columns",
+                        read::object(
+                            columns.map(|(name, column)| (name, schema::column_value(column))),
                         ),
                     ),
                     ("version", collection.version.into()),

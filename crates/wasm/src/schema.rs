@@ -2,7 +2,7 @@
 
 use crate::error::thrown;
 use crate::value::{self, Place};
-use headwater::{CollectionSchema, DeleteRule, FieldType, Policy};
+use headwater::{CollectionSchema, DeleteRule, FieldType, LakeColumn, Policy, TYPE_NAMES};
 use wasm_bindgen::JsValue;
 
 /// A schema from an object of `fields`, `partitions`, `delete` and `version`, each of which may be left out.
@@ -28,7 +28,7 @@ pub(crate) fn schema(from: &JsValue) -> Result<CollectionSchema, JsValue> {
     Ok(schema)
 }
 
-/// A field is declared with its type alone, or with a type, a policy or both.
+/// A field is declared with its type alone, or with any of a type, a policy and a column.
 fn field(
     mut schema: CollectionSchema,
     name: String,
@@ -45,12 +45,15 @@ fn field(
         if given.is_undefined() {
             continue;
         }
-        let given = value::string(&given, &place)?;
+        let text = |given: &JsValue| value::string(given, &place);
         schema = match part.as_str() {
-            "type" => schema.field(name.clone(), field_type(&given)?),
-            "policy" => schema.policy(name.clone(), policy(&given)?),
+            "type" => schema.field(name.clone(), field_type(&text(&given)?)?),
+            "policy" => schema.policy(name.clone(), policy(&text(&given)?)?),
+            "column" if given == JsValue::FALSE => schema.column(name.clone(), LakeColumn::Hidden),
+            "column" => schema.column(name.clone(), text(&given)?),
             other => {
-                let message = format!("field {name:?} has a type and a policy, but no {other:?}");
+                let message =
+                    format!("field {name:?} has a type, a policy and a column, but no {other:?}");
                 return Err(bad(&message));
             }
         };
@@ -79,10 +82,18 @@ fn whole(value: &JsValue, name: &str) -> Result<u32, JsValue> {
 
 fn field_type(name: &str) -> Result<FieldType, JsValue> {
     match FieldType::of_name(name) {
-        FieldType::Other(unknown) => Err(bad(&format!(
-            "{unknown:?} is not a type; use bool, int, float, string, text, counter, timestamp, bytes, list or map"
-        ))),
+        FieldType::Other(unknown) => {
+            Err(bad(&format!("{unknown:?} is not a type; use {TYPE_NAMES}")))
+        }
         known => Ok(known),
+    }
+}
+
+/// What a declared column is in JavaScript: its name, or false.
+pub(crate) fn column_value(column: &LakeColumn) -> JsValue {
+    match column {
+        LakeColumn::Named(name) => name.into(),
+        LakeColumn::Hidden => JsValue::FALSE,
     }
 }
 

@@ -33,6 +33,8 @@ export interface CollectionInfo {
   fields: { [name: string]: string };
   /** The policies of the fields that have one. */
   policies: { [name: string]: string };
+  /** The names of fields' columns in the tables that Drill queries, where declared; false for a field without one. */
+  columns: { [name: string]: string | false };
   delete: DeleteRule;
   /** The greatest version that anyone declared; 0 if no one did. */
   version: number;

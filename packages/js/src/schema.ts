@@ -1,13 +1,18 @@
 import type { Value } from "./values.js";
 
-/** The declared type of a field. */
+/**
+ * The declared type of a field. A `decimal(20,4)` has at most 20 digits (of at most 38), 4 of them after the point, and is
+ * kept as a string such as `"-12.50"`, or as a number that is exactly one; a `date` is a string `"2026-11-22"`.
+ */
 export type FieldType =
   | "bool"
   | "int"
   | "float"
+  | `decimal(${number},${number})`
   | "string"
   | "text"
   | "counter"
+  | "date"
   | "timestamp"
   | "bytes"
   | "list"
@@ -24,8 +29,13 @@ export type Policy = "last-writer" | "max" | "min" | "union" | "keep-all" | `cus
 /** What becomes of a record that one deletes while another edits it. */
 export type DeleteRule = "edit-wins" | "delete-wins";
 
-/** What to declare of a field: its type alone, or a type, a policy or both. */
-export type FieldSchema = FieldType | { readonly type?: FieldType; readonly policy?: Policy };
+/**
+ * What to declare of a field: its type alone, or any of a type, a policy and its column in the tables that Drill queries: a
+ * name other than the field's, or false for none.
+ */
+export type FieldSchema =
+  | FieldType
+  | { readonly type?: FieldType; readonly policy?: Policy; readonly column?: string | false };
 
 /** What to declare of a collection. Whatever is left out stays as it is. */
 export interface Schema {
@@ -52,13 +62,16 @@ interface TypeOf {
   string: string;
   text: string;
   counter: number;
+  date: string;
   timestamp: Date;
   bytes: Uint8Array;
   list: Value[];
   map: { [name: string]: Value };
 }
 
-type Plain<F> = F extends FieldType ? TypeOf[F] : F extends { readonly type: infer T extends FieldType } ? TypeOf[T] : Value;
+type PlainOf<T> = T extends keyof TypeOf ? TypeOf[T] : T extends FieldType ? string | number : Value;
+
+type Plain<F> = F extends FieldType ? PlainOf<F> : F extends { readonly type: infer T extends FieldType } ? PlainOf<T> : Value;
 
 type FieldOf<F> = F extends { readonly policy: "union" }
   ? Value[]

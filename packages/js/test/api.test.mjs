@@ -328,22 +328,30 @@ test("a subscriber is told of every change to its collection until it stops, als
 test("declared types fit plain values, and the catalog shows them", async () => {
   const got = await page.evaluate(async () => {
     await db.declare("declared", {
-      fields: { score: "float", body: "text", visits: "counter" },
+      fields: {
+        score: "float",
+        body: { type: "text", column: "content" },
+        visits: "counter",
+        price: { type: "decimal(20,4)" },
+        day: "date",
+        phone: { column: false },
+      },
       partitions: 8,
       delete: "delete-wins",
     });
-    await db.collection("declared").put("k", { score: 1, body: "abc", visits: 2 });
+    await db.collection("declared").put("k", { score: 1, body: "abc", visits: 2, price: "1.50", day: "2024-02-29" });
     await db.collection("declared").patch("k", { body: hw.splice(3, 0, "d"), visits: hw.increment(1) });
     return { info: db.collections().declared, record: db.collection("declared").get("k"), json: db.toJson() };
   });
   assert.deepEqual(got.info, {
     partitions: [8],
-    fields: { score: "float", body: "text", visits: "counter" },
+    fields: { score: "float", body: "text", visits: "counter", price: "decimal(20,4)", day: "date" },
     policies: {},
+    columns: { body: "content", phone: false },
     delete: "delete-wins",
     version: 0,
   });
-  assert.deepEqual(got.record, { score: 1, body: "abcd", visits: 3 });
+  assert.deepEqual(got.record, { score: 1, body: "abcd", visits: 3, price: "1.50", day: "2024-02-29" });
   assert.match(got.json, /"score":1\.0/);
 });
 

@@ -95,6 +95,8 @@ test("one declaration has types, policies, the delete rule and a version", async
     const bad = {
       policy: { fields: { a: { policy: "median" } } },
       type: { fields: { a: { type: "varchar" } } },
+      decimal: { fields: { a: { type: "decimal(39,4)" } } },
+      column: { fields: { a: { column: true } } },
       part: { fields: { a: { kind: "int" } } },
       rule: { delete: "nobody-wins" },
       version: { version: 1.5 },
@@ -111,6 +113,7 @@ test("one declaration has types, policies, the delete rule and a version", async
     partitions: [8],
     fields: { best: "int", visits: "counter" },
     policies: { best: "max", name: "custom:longest@1", tags: "union" },
+    columns: {},
     delete: "delete-wins",
     version: 2,
   });

@@ -39,6 +39,9 @@ const airports = defineSchema({
     phone: { type: "string", policy: "keep-all" },
     name: { type: "string", policy: "custom:longest@1" },
     inspected_at: { type: "timestamp" },
+    fee: { type: "decimal(20,4)", column: "landing_fee" },
+    opened: "date",
+    secret: { column: false },
     anything: { policy: "last-writer" },
   },
   delete: "delete-wins",
@@ -51,6 +54,8 @@ const best: number | undefined = airport.best;
 const tags: Value[] | undefined = airport.tags;
 const phone: string[] | undefined = airport.phone;
 const inspected: Date | undefined = airport.inspected_at;
+const fee: string | number | undefined = airport.fee;
+const opened: string | undefined = airport.opened;
 const whatever: Value | undefined = airport.anything;
 await fields.put("a", { best: 1, name: "A", visits: counter(2) });
 await fields.patch("a", { best: reset(3), tags: add("red", 1), phone: ["1"], visits: increment(1) });
@@ -63,6 +68,10 @@ airport.worst;
 defineSchema({ fields: { a: { policy: "median" } } });
 // @ts-expect-error a version is a number
 defineSchema({ fields: { a: { policy: "custom:longest@latest" } } });
+// @ts-expect-error a column has a name, or there is none
+defineSchema({ fields: { a: { column: true } } });
+// @ts-expect-error a decimal says how many digits it has
+defineSchema({ fields: { a: "decimal" } });
 // @ts-expect-error no such type
 await db.declare("airports", { fields: { a: "varchar" } });
 

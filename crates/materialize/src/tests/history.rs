@@ -1,11 +1,18 @@
 //! Any history of changes gives the files that its final rows give.
 
 use super::*;
+use crate::number::Shape;
+use crate::render::Renderer;
+use crate::schema::Schema;
+use crate::{Declaration, Declarations, DeclaredType, Type};
+use headwater_core::LakeColumn;
+use headwater_core::decimal::Decimal;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 enum Step {
     Change(RowChange),
+    Declare(DatabaseId, String, Declarations),
     Publish,
     Reopen,
 }
@@ -36,8 +43,64 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
+fn values() -> impl Strategy<Value = Vec<Value>> {
+    proptest::collection::vec(value(), 0..5)
+}
+
+/// Numbers around every border between types.
+fn number() -> impl Strategy<Value = Value> {
+    let exact = 1_i64 << 53;
+    prop_oneof![
+        (-9i64..9).prop_map(Value::from),
+        (exact - 1..exact + 2).prop_map(Value::from),
+        (u64::MAX / 2 - 1..u64::MAX / 2 + 2).prop_map(Value::from),
+        Just(Value::Uint(u64::MAX)),
+        (-9i32..9).prop_map(|n| Value::from(f64::from(n) / 8.0)),
+        (-40i32..40).prop_map(|n| Value::from(10_f64.powi(n))),
+        prop_oneof![
+            Just(f64::NAN),
+            Just(f64::INFINITY),
+            Just(-0.0),
+            any::<f64>()
+        ]
+        .prop_map(Value::from),
+    ]
+}
+
+fn widened(values: &[Value]) -> Type {
+    let mut kind = Type::Null;
+    values.iter().for_each(|value| kind.widen(value));
+    kind
+}
+
 fn row() -> impl Strategy<Value = Record> {
     proptest::collection::btree_map("[abAB]|user|x\\.y", value(), 0..4)
+}
+
+fn declaration() -> impl Strategy<Value = Declaration> {
+    let decimal = DeclaredType::Decimal {
+        precision: 4,
+        scale: 1,
+    };
+    let kinds = [
+        decimal,
+        DeclaredType::Bool,
+        DeclaredType::Int,
+        DeclaredType::Float,
+        DeclaredType::Text,
+        DeclaredType::Date,
+        DeclaredType::Timestamp,
+        DeclaredType::Bytes,
+        DeclaredType::List,
+        DeclaredType::Map,
+    ];
+    let column = prop_oneof![
+        3 => "[abA]".prop_map(LakeColumn::Named),
+        1 => Just(LakeColumn::Hidden),
+    ];
+    let kind = proptest::option::of(proptest::sample::select(kinds.to_vec()));
+    (kind, proptest::option::weighted(0.3, column))
+        .prop_map(|(kind, column)| Declaration { kind, column })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -56,12 +119,22 @@ fn step() -> impl Strategy<Value = Step> {
                 by: None,
             })
         });
-    prop_oneof![8 => change, 2 => Just(Step::Publish), 1 => Just(Step::Reopen)]
+    let declare = (
+        1u8..3,
+        "[tT]",
+        proptest::collection::btree_map("[abA]", declaration(), 0..3),
+    )
+        .prop_map(|(db, collection, declared)| Step::Declare(database(db), collection, declared));
+    prop_oneof![8 => change, 2 => declare, 2 => Just(Step::Publish), 1 => Just(Step::Reopen)]
 }
 
 type Rows = BTreeMap<(String, DatabaseId, String), Record>;
+type Catalogs = BTreeMap<(DatabaseId, String), Declarations>;
 
-fn apply(lake: &mut Lake, rows: &Rows) {
+fn apply(lake: &mut Lake, catalogs: &Catalogs, rows: &Rows) {
+    for ((database, collection), declared) in catalogs {
+        lake.declare_fields(*database, collection, declared.clone());
+    }
     for ((collection, database, key), record) in rows {
         lake.apply(RowChange {
             database: *database,
@@ -95,11 +168,13 @@ fn visible(lake: &Lake, root: &Path) -> BTreeMap<String, Visible> {
         .into_iter()
         .filter_map(|collection| lake.schema(collection));
     tables
-        .map(|(table, _)| {
-            let mut visible = Visible::read(root, table);
+        .flat_map(|(table, _)| [table.to_owned(), format!("{table}_rejected")])
+        .filter(|table| root.join(format!("{table}.view.drill")).exists())
+        .map(|table| {
+            let mut visible = Visible::read(root, &table);
             visible.folder = PathBuf::new();
             visible.files.clear();
-            (table.to_owned(), visible)
+            (table, visible)
         })
         .collect()
 }
@@ -107,7 +182,7 @@ fn visible(lake: &Lake, root: &Path) -> BTreeMap<String, Visible> {
 fn check_history(steps: &[Step]) {
     let dir = tempfile::tempdir().unwrap();
     let mut lake = open(dir.path());
-    let mut rows = Rows::new();
+    let (mut catalogs, mut rows) = (Catalogs::new(), Rows::new());
     for step in steps {
         match step {
             Step::Change(change) => {
@@ -122,6 +197,11 @@ fn check_history(steps: &[Step]) {
                 };
                 lake.apply(change.clone());
             }
+            Step::Declare(database, collection, declared) => {
+                let known = (*database, collection.clone());
+                catalogs.insert(known, declared.clone());
+                lake.declare_fields(*database, collection, declared.clone());
+            }
             Step::Publish => {
                 lake.publish().unwrap();
             }
@@ -129,7 +209,7 @@ fn check_history(steps: &[Step]) {
                 drop(lake);
                 lake = open(dir.path());
                 delete_others(&mut lake, &rows);
-                apply(&mut lake, &rows);
+                apply(&mut lake, &catalogs, &rows);
             }
         }
     }
@@ -137,10 +217,11 @@ fn check_history(steps: &[Step]) {
     let incremental = visible(&lake, dir.path());
     // From scratch, given the recorded schema: without any row.
     lake.begin_anew().unwrap();
-    apply(&mut lake, &rows);
+    apply(&mut lake, &catalogs, &rows);
     lake.publish().unwrap();
     assert_eq!(incremental, visible(&lake, dir.path()));
-    let count: usize = incremental.values().map(|visible| visible.rows.len()).sum();
+    let tables = incremental.iter().filter(|(name, _)| !name.ends_with("_rejected"));
+    let count: usize = tables.map(|(_, visible)| visible.rows.len()).sum();
     assert_eq!(count, rows.len());
 }
 
@@ -153,17 +234,61 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_values_makes_no_difference(values in proptest::collection::vec(value(), 0..6), split in 0usize..6) {
-        let widened = |values: &[Value]| {
-            let mut kind = crate::Type::Null;
-            values.iter().for_each(|value| kind.widen(value));
-            kind
-        };
-        let mut reversed = values.clone();
-        reversed.reverse();
-        prop_assert_eq!(widened(&values), widened(&reversed));
-        let (left, right) = values.split_at(split.min(values.len()));
-        prop_assert_eq!(widened(&values), widened(left).join(widened(right)));
+    fn types_are_a_join_semilattice(a in values(), b in values(), c in values()) {
+        let (x, y, z) = (widened(&a), widened(&b), widened(&c));
+        let mut all = [a, b, c].concat();
+        all.reverse();
+        let joined = x.clone().join(y.clone());
+        prop_assert_eq!(&x.clone().join(x.clone()), &x);
+        prop_assert_eq!(&joined, &y.clone().join(x.clone()));
+        prop_assert_eq!(&joined.clone().join(x.clone()), &joined);
+        let joined = joined.join(z.clone());
+        prop_assert_eq!(&joined, &x.join(y.join(z)));
+        prop_assert_eq!(&joined, &widened(&all), "one by one, in another order");
+        for value in &all {
+            prop_assert_eq!(&joined.clone().join(Type::of(value)), &joined, "{:?} fits", value);
+        }
+    }
+
+    #[test]
+    fn every_value_has_a_cell_that_holds_it(values in prop_oneof![values(), proptest::collection::vec(number(), 0..5)]) {
+        let mut schema = Schema::new("t", "t".to_owned());
+        for value in &values {
+            schema.observe(&record([("v", value.clone())]));
+        }
+        schema.settle();
+        let mut renderer = Renderer::new(&schema);
+        for value in &values {
+            let mut line = String::new();
+            let rejected = renderer.row(&mut line, database(1), "k", &record([("v", value.clone())]));
+            prop_assert!(rejected.is_empty());
+            let row: Json = serde_json::from_str(&line).unwrap();
+            let cell = row.get("v").filter(|cell| !cell.is_null());
+            prop_assert_eq!(cell.is_some(), *value != Value::Null, "{:?} in {}", value, line);
+            let (Type::Number(number), Some(_)) = (&schema.columns[0].kind, cell) else {
+                continue;
+            };
+            // As it is written, since a parsed double may be another one.
+            let (_, text) = line.trim_end().rsplit_once("\"v\":").unwrap();
+            let text = text.trim_matches(['"', '}']);
+            match (number.shape(), value) {
+                (Shape::Decimal(scale), value) => {
+                    let decimal = Decimal::parse(text).unwrap();
+                    prop_assert!(decimal.fits(38, scale), "{} in {:?}", text, number);
+                    let same = Decimal::of_value(value, |own| own == decimal);
+                    prop_assert_eq!(same, Some(true), "{} for {:?}", text, value);
+                }
+                (Shape::Double, Value::Float(f)) => {
+                    let read: f64 = text.parse().unwrap();
+                    prop_assert!(read.to_bits() == f.to_bits() || f.is_nan(), "{} for {}", text, f);
+                }
+                (Shape::Double, value) => {
+                    let n = value.as_int().unwrap();
+                    prop_assert_eq!(n as f64 as i128, i128::from(n));
+                }
+                (Shape::Bigint, value) => prop_assert_eq!(text.parse().ok(), value.as_int()),
+            }
+        }
     }
 
     #[test]

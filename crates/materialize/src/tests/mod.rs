@@ -2,6 +2,7 @@
 
 mod changes;
 mod conflicts;
+mod declared;
 mod faults;
 mod history;
 mod names;
@@ -96,10 +97,11 @@ impl Visible {
                     other => panic!("{name} is {other:?}"),
                 };
                 let mut key = (take("_database"), take("_key"));
-                // Tables of conflicts and of changes have several rows of one key.
-                for column in ["lost_claim", "_event_id"] {
-                    if let Some(Json::String(id)) = cells.get(column) {
-                        key.1 += &format!(" {id}");
+                // The other tables have several rows of one key.
+                let rejected = cells.contains_key("reason").then_some("field");
+                for column in [rejected.unwrap_or("lost_claim"), "_event_id"] {
+                    if let Some(Json::String(which)) = cells.get(column) {
+                        key.1 += &format!(" {which}");
                     }
                 }
                 assert!(rows.insert(key, row).is_none(), "a key twice");
@@ -153,8 +155,8 @@ fn top_level_comma(text: &str) -> usize {
     for (at, c) in text.char_indices() {
         match c {
             '`' => quoted = !quoted,
-            '<' if !quoted => depth += 1,
-            '>' if !quoted => depth -= 1,
+            '<' | '(' if !quoted => depth += 1,
+            '>' | ')' if !quoted => depth -= 1,
             ',' if !quoted && depth == 0 => return at,
             _ => {}
         }

@@ -14,7 +14,7 @@ fn columns(fields: &[&str]) -> BTreeMap<String, String> {
     lake.publish().unwrap();
     let (_, columns) = lake.schema("t").unwrap();
     let visible = Visible::read(dir.path(), "t");
-    for column in columns {
+    for column in &columns {
         assert_eq!(visible.cells(&column.name), [Json::from(1)], "{column:?}");
     }
     columns
@@ -170,6 +170,10 @@ fn a_collection_s_name_is_never_a_path() {
         "x[1]",
         "default",
         "orders_changes",
+        "orders_conflicts",
+        "orders_rejected",
+        "orders_History",
+        "orders_debezium",
         &long,
     ];
     for name in names {
@@ -190,7 +194,10 @@ fn a_collection_s_name_is_never_a_path() {
             [Json::from(name.len())]
         );
     }
-    assert_eq!(lake.schema("orders_changes").unwrap().0, "orders_changes_");
+    for companion in ["changes", "conflicts", "rejected", "History", "debezium"] {
+        let name = format!("orders_{companion}");
+        assert_eq!(lake.schema(&name).unwrap().0, format!("{name}_"));
+    }
     assert_eq!(
         std::fs::read_dir(dir.path()).unwrap().count(),
         1,
@@ -204,4 +211,75 @@ fn a_collection_s_name_is_never_a_path() {
         .collect();
     assert_eq!(shown.len(), 4 * names.len());
     assert!(shown.iter().all(|name| name.ends_with(".view.drill")));
+}
+
+/// Names that differ by case, reserved words, dots, empty and very long names, names that begin with `_` or `.`: each with what
+/// becomes of it as a table, a column and a member. Nothing is said of a name that becomes its beginning and a hash.
+#[test]
+fn every_kind_of_name_has_its_rule_in_every_place() {
+    let long = "x".repeat(5_000);
+    let fits = "y".repeat(200);
+    let rules: [(&str, [Option<&str>; 3]); 15] = [
+        ("Case", [Some("Case"); 3]),
+        ("case", [None; 3]),
+        ("select", [Some("select"); 3]),
+        ("table", [Some("table"); 3]),
+        ("user", [Some("user"), Some("user_"), Some("user")]),
+        (
+            "filename",
+            [Some("filename"), Some("filename_"), Some("filename")],
+        ),
+        (
+            "default",
+            [Some("default_"), Some("default"), Some("default")],
+        ),
+        ("a.b", [None; 3]),
+        ("", [None; 3]),
+        (&long, [None; 3]),
+        (&fits, [Some(&fits); 3]),
+        ("_x", [None, Some("_x"), Some("_x")]),
+        ("_key", [None, Some("_key_"), Some("_key")]),
+        (".x", [None; 3]),
+        ("größe", [None, Some("größe"), Some("größe")]),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let mut lake = open(dir.path());
+    let fields: Record = rules
+        .iter()
+        .map(|(name, _)| ((*name).to_owned(), Value::Int(name.len() as i64)))
+        .collect();
+    for (name, _) in &rules {
+        lake.apply(put(name, "k", fields.clone()));
+    }
+    lake.apply(put("members", "k", record([("m", Value::Map(fields))])));
+    lake.publish().unwrap();
+    let (_, columns) = lake.schema("Case").unwrap();
+    let cells = Visible::read(dir.path(), "members").cells("m");
+    let members = cells[0].as_object().unwrap();
+    assert_eq!(members.len(), rules.len(), "no two members share a name");
+    for (name, places) in &rules {
+        let (table, _) = lake.schema(name).unwrap();
+        assert_eq!(Visible::read(dir.path(), table).rows.len(), 1);
+        let column = columns.iter().find(|column| column.field == *name).unwrap();
+        let hash = |found: &str| {
+            found
+                .rsplit_once("__")
+                .is_some_and(|(_, hash)| hash.len() == 8)
+        };
+        for (found, expected) in [(table, places[0]), (&*column.name, places[1])] {
+            assert!(
+                expected.map_or_else(|| hash(found), |name| found == name),
+                "{found}"
+            );
+        }
+        let value = Json::from(name.len());
+        let (member, _) = match places[2] {
+            Some(name) => members.get_key_value(name).unwrap(),
+            None => members
+                .iter()
+                .find(|(member, cell)| **cell == value && hash(member))
+                .unwrap(),
+        };
+        assert_eq!(members[member], value);
+    }
 }

@@ -1,7 +1,7 @@
 //! The table of types in the crate's documentation, rule by rule.
 
 use super::*;
-use crate::{DeclaredType, MAX_COLUMNS, MAX_LEAVES, MAX_NESTING};
+use crate::{MAX_COLUMNS, MAX_LEAVES, MAX_NESTING};
 use serde_json::json;
 
 /// Publishes one column of `values` and returns its type and cells.
@@ -111,20 +111,44 @@ fn integers_and_floats_are_doubles_where_nothing_is_lost() {
         "DOUBLE",
         json!([-EXACT, EXACT, 0.5]),
     );
+}
+
+#[test]
+fn numbers_beyond_doubles_are_decimals_where_nothing_is_lost() {
     check(
         [(EXACT + 1).into(), 1.into(), 0.5.into(), 2.0.into()],
-        "VARCHAR",
-        json!(["9007199254740993", "1", "0.5", "2.0"]),
+        "DECIMAL(38, 1)",
+        json!(["9007199254740993", "1", "0.5", "2"]),
     );
     check(
         [i64::MIN.into(), 0.5.into()],
-        "VARCHAR",
+        "DECIMAL(38, 1)",
         json!(["-9223372036854775808", "0.5"]),
     );
     check(
-        [Value::Uint(u64::MAX), 1.into()],
+        [Value::Uint(u64::MAX), 1.into(), Value::Null],
+        "DECIMAL(38, 0)",
+        json!(["18446744073709551615", "1", null]),
+    );
+    // 20 digits before the point and 18 after it are 38.
+    check(
+        [Value::Uint(u64::MAX), 1e-18.into()],
+        "DECIMAL(38, 18)",
+        json!(["18446744073709551615", "0.000000000000000001"]),
+    );
+    check(
+        [Value::Uint(u64::MAX), 1e-19.into()],
         "VARCHAR",
-        json!(["18446744073709551615", "1"]),
+        json!(["18446744073709551615", "1e-19"]),
+    );
+    for float in [f64::NAN, f64::INFINITY, -0.0, 1e300, 5e-324] {
+        let (kind, _) = column(&[(EXACT + 1).into(), float.into()]);
+        assert_eq!(kind, "VARCHAR", "{float}");
+    }
+    check(
+        [list([Value::Uint(u64::MAX)]), list([0.5.into()])],
+        "ARRAY<DECIMAL(38, 1)>",
+        json!([["18446744073709551615"], ["0.5"]]),
     );
 }
 
@@ -265,9 +289,9 @@ fn what_is_no_array_is_canonical_json() {
         json!(["[1]", "[\"a\"]"]),
     );
     check(
-        [list([(EXACT + 1).into()]), list([0.5.into()])],
+        [list([(EXACT + 1).into()]), list([f64::NAN.into()])],
         "VARCHAR",
-        json!(["[9007199254740993]", "[0.5]"]),
+        json!(["[9007199254740993]", "[{\"$float\":\"NaN\"}]"]),
     );
     check(
         [list([map([("a", 1.into())]), 1.into()])],
@@ -313,25 +337,7 @@ fn the_exactness_of_integers_is_remembered() {
     let mut lake = open(dir.path());
     lake.apply(put("t", "b", record([("v", 0.5.into())])));
     lake.publish().unwrap();
-    assert_eq!(Visible::read(dir.path(), "t").kind("v"), "VARCHAR");
-}
-
-#[test]
-fn a_declared_type_is_the_least_type() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut lake = open(dir.path());
-    lake.declare_field("t", "at", DeclaredType::Timestamp);
-    lake.declare_field("t", "name", "text".parse().unwrap());
-    lake.declare_field("t", "n", DeclaredType::Float);
-    lake.apply(put("t", "a", record([("n", 1.into()), ("name", 5.into())])));
-    lake.publish().unwrap();
-    let visible = Visible::read(dir.path(), "t");
-    assert_eq!(
-        ["at", "n", "name"].map(|name| visible.kind(name)),
-        ["TIMESTAMP", "DOUBLE", "VARCHAR"]
-    );
-    assert_eq!(visible.cells("name"), [json!("5")]);
-    assert!("list".parse::<DeclaredType>().is_err());
+    assert_eq!(Visible::read(dir.path(), "t").kind("v"), "DECIMAL(38, 1)");
 }
 
 #[test]

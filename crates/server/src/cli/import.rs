@@ -47,7 +47,8 @@ pub(super) struct Import {
     #[arg(long, value_enum)]
     format: Option<FormatArg>,
 
-    /// The type of a field: bool, int, float, string, text, counter, timestamp, bytes, list or map; again for more fields
+    /// The type of a field: bool, int, float, decimal(PRECISION,SCALE), string, text, counter, date, timestamp, bytes, list or
+    /// map; again for more fields
     #[arg(long = "type", value_name = "FIELD=TYPE", value_parser = parse_type)]
     types: Vec<(String, FieldType)>,
 
@@ -77,7 +78,8 @@ In JSON every value has its type, integers exactly; {\"$timestamp\": millisecond
 cell is the empty string, or null where another type is declared.
 
 In Drill a column has the narrowest type that holds all its values exactly: BIGINT for integers, DOUBLE for fractions also
-with integers among them, text for any other mixture such as numbers among titles. What is null or missing is null.
+with integers among them, DECIMAL where doubles would round these, text for any other mixture such as numbers among titles.
+A field with a declared type has that type. What is null or missing is null.
 
 Examples:
   headwater import movies.json --create films --key hash --data ./mine

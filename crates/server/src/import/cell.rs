@@ -1,5 +1,6 @@
 //! The text of one CSV cell as a value of the declared type.
 
+use headwater_core::catalog::TYPE_NAMES;
 use headwater_core::{FieldType, Value, json};
 
 /// A text that is not of its declared type, or not the name of a type.
@@ -7,11 +8,8 @@ use headwater_core::{FieldType, Value, json};
 #[error("{text:?} is not {expected}")]
 pub struct CellError {
     text: String,
-    expected: &'static str,
+    expected: String,
 }
-
-const TYPE_NAMES: &str =
-    "a type: bool, int, float, string, text, counter, timestamp, bytes, list or map";
 
 /// The field type of this name.
 ///
@@ -19,16 +17,16 @@ const TYPE_NAMES: &str =
 /// If there is no such type.
 pub fn parse_field_type(name: &str) -> Result<FieldType, CellError> {
     match FieldType::of_name(name) {
-        FieldType::Other(_) => Err(wrong(name, TYPE_NAMES)),
+        FieldType::Other(_) => Err(wrong(name, &format!("a type: {TYPE_NAMES}"))),
         kind => Ok(kind),
     }
 }
 
-fn wrong(text: &str, expected: &'static str) -> CellError {
+fn wrong(text: &str, expected: &str) -> CellError {
     CellError {
         // Enough to find it by.
         text: text.chars().take(60).collect(),
-        expected,
+        expected: expected.to_owned(),
     }
 }
 
@@ -49,6 +47,8 @@ pub(super) fn parse(text: &str, kind: &FieldType) -> Result<Value, CellError> {
             "a time: milliseconds since 1970, or such as 2026-11-22, 2026-11-22T10:00:00.123 (UTC) or …T10:00:00+02:00"
         }
         FieldType::Bytes => "base64",
+        FieldType::Date => "a day such as 2026-11-22",
+        FieldType::Decimal { .. } => &format!("a {}", kind.name()),
         FieldType::List => "a JSON array",
         _ => "a JSON object",
     };
@@ -66,6 +66,9 @@ pub(super) fn parse(text: &str, kind: &FieldType) -> Result<Value, CellError> {
             json::write_string(&mut tagged, text);
             tagged.push('}');
             json::value_from_str(&tagged).ok()
+        }
+        FieldType::Date | FieldType::Decimal { .. } => {
+            Some(Value::from(text)).filter(|value| kind.fits(value))
         }
         _ => json::value_from_str(text)
             .ok()
@@ -128,6 +131,9 @@ mod tests {
             ("-4", "counter", Value::Counter(-4)),
             ("AP8=", "bytes", Value::Bytes(vec![0, 255])),
             ("[1]", "list", Value::List(vec![Value::Int(1)])),
+            ("", "date", Value::Null),
+            ("2024-02-29", "date", "2024-02-29".into()),
+            ("1.50", "decimal(3,1)", "1.50".into()),
             ("1500", "timestamp", Value::Timestamp(1500)),
             ("1970-01-02", "timestamp", Value::Timestamp(86_400_000)),
             ("1970-01-01T00:00:01.5", "timestamp", Value::Timestamp(1500)),
@@ -155,6 +161,9 @@ mod tests {
             ("{}", "list"),
             ("[1", "list"),
             ("AP8", "bytes"),
+            ("2023-02-29", "date"),
+            ("1.55", "decimal(3,1)"),
+            ("1e2", "decimal(3,1)"),
             ("22.11.2026", "timestamp"),
             ("2026-02-30", "timestamp"),
             ("2026-11-22T10:00:00.1234", "timestamp"),

@@ -2,10 +2,10 @@
 
 use super::error::ServeError;
 use super::plain::Mapping;
-use headwater::{Conflict, Database, DatabaseId, DeleteRule, DocumentId, Event, FieldType, Record};
+use headwater::{Conflict, Database, DatabaseId, DeleteRule, DocumentId, Event, Record};
 use headwater_core::Standing;
 use headwater_core::policy::Policies;
-use headwater_materialize::{DeclaredType, Lake, RowChange};
+use headwater_materialize::{Lake, RowChange, declarations};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -329,24 +329,7 @@ fn declare(lake: &mut Lake, database: &Database, collection: &str) {
     let Some(declared) = database.collections().remove(collection) else {
         return;
     };
-    for (field, kind) in &declared.fields {
-        if let Some(kind) = declared_type(kind) {
-            lake.declare_field(collection, field, kind);
-        }
-    }
-}
-
-fn declared_type(kind: &FieldType) -> Option<DeclaredType> {
-    Some(match kind {
-        FieldType::Bool => DeclaredType::Bool,
-        FieldType::Int | FieldType::Counter => DeclaredType::Int,
-        FieldType::Float => DeclaredType::Float,
-        FieldType::String | FieldType::Text => DeclaredType::Text,
-        FieldType::Timestamp => DeclaredType::Timestamp,
-        FieldType::Bytes => DeclaredType::Bytes,
-        // What a list or a map holds is for the values to say.
-        FieldType::List | FieldType::Map | FieldType::Other(_) => return None,
-    })
+    lake.declare_fields(database.id(), collection, declarations(&declared));
 }
 
 #[cfg(test)]

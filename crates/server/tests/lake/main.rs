@@ -3,12 +3,14 @@
 //!
 //! Needs a Java 17 development kit, and Maven once. One Drillbit serves all steps, as each takes ten seconds to start.
 
+mod declared;
 mod torture;
 
 use headwater_core::json::record_from_str;
 use headwater_core::{DatabaseId, Record, Value};
-use headwater_materialize::{DeclaredType, Lake, LakeOptions, RowChange};
+use headwater_materialize::{Lake, LakeOptions, RowChange};
 use headwater_server::drill::{self, DrillOptions, RunningDrill};
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::path::Path;
 use torture::{Random, absent, any_text, columns, map};
@@ -30,6 +32,7 @@ fn a_real_drillbit_reads_every_cell() {
     };
     let drill = drill::start(&options, &mut |_| {}).unwrap();
     every_cell_is_right(&drill, &mut lake);
+    declared::every_cell_is_right(&drill, &mut lake);
     nested_columns_work_in_sql(&drill);
     empty_tables_answer(&drill, &mut lake);
     names_lead_to_their_columns(&drill, &mut lake);
@@ -136,9 +139,9 @@ fn nested_columns_work_in_sql(drill: &RunningDrill) {
 }
 
 fn empty_tables_answer(drill: &RunningDrill, lake: &mut Lake) {
-    lake.declare("empty");
-    lake.declare_field("empty", "n", DeclaredType::Int);
     let database = DatabaseId::from_bytes([1; 16]);
+    lake.declare("empty");
+    lake.declare_fields(database, "empty", declared::types([("n", "int")]));
     let mut change = RowChange {
         database,
         collection: "emptied".to_owned(),
@@ -153,6 +156,7 @@ fn empty_tables_answer(drill: &RunningDrill, lake: &mut Lake) {
     change.record = None;
     lake.apply(change);
     lake.publish().unwrap();
+    assert!(select(drill, "SELECT * FROM headwater.empty_rejected").is_empty());
     for table in ["empty", "emptied"] {
         assert!(select(drill, &format!("SELECT * FROM headwater.{table}")).is_empty());
         assert_eq!(
@@ -314,13 +318,37 @@ fn tables_widen_under_queries(drill: &RunningDrill, lake: &mut Lake, root: &Path
 /// The rows of a query, the doubles read exactly.
 fn select(drill: &RunningDrill, sql: &str) -> Vec<Vec<Value>> {
     let answer = drill::query(drill.url(), sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
-    let cell = |json: &str| {
-        let mut record = record_from_str(&format!("{{\"cell\":{json}}}")).unwrap();
-        record.remove("cell").unwrap()
+    let columns = answer.columns();
+    let row = |row: &Vec<Box<RawValue>>| {
+        let cells = row.iter().zip(columns);
+        cells
+            .map(|(json, column)| cell(json.get(), column.kind.starts_with("VARDECIMAL")))
+            .collect()
     };
-    answer
-        .rows()
-        .iter()
-        .map(|row| row.iter().map(|json| cell(json.get())).collect())
-        .collect()
+    answer.rows().iter().map(row).collect()
+}
+
+/// Drill writes decimal numbers below 10^-6 as Java does: `-1.5E-7`.
+fn without_exponent(json: &str) -> String {
+    let Some((digits, exponent)) = json.split_once("E-") else {
+        return json.to_owned();
+    };
+    let zeros = "0".repeat(exponent.parse::<usize>().unwrap() - 1);
+    let sign = if digits.starts_with('-') { "-" } else { "" };
+    format!("{sign}0.{zeros}{}", digits.replace(['-', '.'], ""))
+}
+
+/// A decimal number is the text that Drill gave, with `decimal` before it, since a double would round it.
+fn cell(json: &str, decimal: bool) -> Value {
+    match json.as_bytes().first() {
+        Some(b'[') if decimal => {
+            let items: Vec<&RawValue> = serde_json::from_str(json).unwrap();
+            Value::List(items.iter().map(|item| cell(item.get(), true)).collect())
+        }
+        Some(b'-' | b'0'..=b'9') if decimal => format!("decimal {}", without_exponent(json)).into(),
+        _ => {
+            let mut record = record_from_str(&format!("{{\"cell\":{json}}}")).unwrap();
+            record.remove("cell").unwrap()
+        }
+    }
 }

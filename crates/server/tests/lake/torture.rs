@@ -48,15 +48,37 @@ pub fn columns() -> Vec<Column> {
         ),
         column(
             "large_and_fractions",
-            "CHARACTER VARYING",
+            "DECIMAL",
             large_or_fraction,
-            as_text,
+            |value| as_decimal(value, 3),
         ),
         column(
             "unsigned",
+            "DECIMAL",
+            |r| pick([Value::Uint(u64::MAX), 1.into(), i64::MIN.into()], r),
+            |value| as_decimal(value, 0),
+        ),
+        column(
+            "large_and_no_decimals",
             "CHARACTER VARYING",
-            |r| pick([Value::Uint(u64::MAX), 1.into()], r),
+            |r| {
+                pick(
+                    [(EXACT_IN_DOUBLE + 1).into(), f64::NAN.into(), 1e300.into()],
+                    r,
+                )
+            },
             as_text,
+        ),
+        column(
+            "decimals",
+            "ANY",
+            |r| Value::List((0..r.below(4)).map(|_| large_or_fraction(r)).collect()),
+            |value| match value {
+                Value::List(items) => {
+                    Value::List(items.iter().map(|item| as_decimal(item, 3)).collect())
+                }
+                other => panic!("{other:?}"),
+            },
         ),
         column("texts", "CHARACTER VARYING", |r| any_text(r).into(), same),
         column(
@@ -131,7 +153,7 @@ pub fn columns() -> Vec<Column> {
 pub fn absent(column: &str) -> Value {
     match column {
         "structs" => full_struct(&map([])),
-        "lists" | "points" => Value::List(Vec::new()),
+        "lists" | "points" | "decimals" => Value::List(Vec::new()),
         "deep" => (0..40).fold(Value::Null, |inner, _| map([("d", inner)])),
         _ => Value::Null,
     }
@@ -222,6 +244,8 @@ fn large_or_fraction(random: &mut Random) -> Value {
             0.5.into(),
             3.into(),
             4.0.into(),
+            (-0.125).into(),
+            i64::MAX.into(),
         ],
         random,
     )
@@ -302,6 +326,18 @@ fn as_double(value: &Value) -> Value {
         }
         other => other.clone(),
     }
+}
+
+/// A decimal number as `drill` reads it from Drill's answer: its digits, padded with zeros to the column's scale.
+pub fn as_decimal(value: &Value, scale: usize) -> Value {
+    let text = match value {
+        Value::String(text) | Value::Text(text) => text.clone(),
+        Value::Float(f) => f.to_string(),
+        other => headwater_core::json::value_to_json(other),
+    };
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let point = if scale > 0 { "." } else { "" };
+    format!("decimal {whole}{point}{fraction:0<scale$}").into()
 }
 
 /// Drill's REST interface gives milliseconds since 1970.
