@@ -260,7 +260,13 @@ impl Database {
 
     /// Every key that a record was ever written under, deleted ones too.
     pub fn keys(&self, collection: &str) -> BTreeSet<String> {
-        self.places(collection, |_| true).into_keys().collect()
+        let mut keys = BTreeSet::new();
+        for (partition, document) in self.partitions_of(collection) {
+            for bucket in 0..BUCKETS {
+                keys.extend(entries_in(partition, document, bucket).map(|entry| entry.name));
+            }
+        }
+        keys
     }
 
     /// Where the records of the `wanted` keys are.

@@ -5,6 +5,7 @@
 
 pub mod bounds;
 pub mod catalog;
+mod catch_up;
 mod conflict;
 pub mod database;
 pub mod date;
@@ -32,6 +33,7 @@ mod undone;
 pub mod value;
 mod write;
 
+pub use catch_up::{Missed, ReadRules};
 pub use catalog::{CollectionSchema, DeleteRule, FieldType, LakeColumn};
 pub use conflict::{Claim, ClaimId, Conflict, ConflictKind, Settlement};
 pub use database::{Database, Quarantined, Scan, Standing};

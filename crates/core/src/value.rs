@@ -81,6 +81,18 @@ impl Value {
         }
     }
 
+    /// About how many bytes of memory it takes.
+    pub fn size(&self) -> usize {
+        std::mem::size_of::<Self>()
+            + match self {
+                Self::String(text) | Self::Text(text) => text.len(),
+                Self::Bytes(bytes) => bytes.len(),
+                Self::List(items) => items.iter().map(Self::size).sum(),
+                Self::Map(fields) => fields.iter().map(|(name, it)| 32 + name.len() + it.size()).sum(),
+                _ => 0,
+            }
+    }
+
     /// How many levels of lists and maps this value has; 0 for a scalar.
     pub fn depth(&self) -> usize {
         match self {

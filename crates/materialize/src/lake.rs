@@ -660,6 +660,11 @@ fn is_hash(name: &str) -> bool {
     name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
+/// What the lake keeps of a record: canonical JSON.
+pub fn canonical(record: Record) -> String {
+    record_to_json(&flattened(record))
+}
+
 /// Makes fields that nest too deep JSON text.
 fn flattened(mut record: Record) -> Record {
     for value in record

@@ -12,8 +12,33 @@ pub struct Config {
     pub origins: Vec<String>,
     /// The storage plugin under whose name Drill has the lake.
     pub drill_schema: String,
+    /// How the lake is published and kept.
+    pub lake: LakeConfig,
     /// Plain automerge-repo documents that are in the lake.
     pub plain: Vec<PlainCollection>,
+}
+
+/// How the lake is published and kept.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LakeConfig {
+    /// How long changes are gathered before they are published together, in milliseconds.
+    pub publish_interval_ms: u64,
+    /// How long a snapshot can be named, and a query that runs finds its files, after it was replaced, in seconds.
+    pub keep_snapshots_s: u64,
+    /// How long events stay in the change feeds, in seconds.
+    pub keep_changes_s: u64,
+}
+
+impl Default for LakeConfig {
+    fn default() -> Self {
+        let options = headwater_materialize::LakeOptions::default();
+        Self {
+            publish_interval_ms: 100,
+            keep_snapshots_s: options.keep_snapshots.as_secs(),
+            keep_changes_s: options.keep_changes.as_secs(),
+        }
+    }
 }
 
 impl Default for Config {
@@ -21,6 +46,7 @@ impl Default for Config {
         Self {
             origins: Vec::new(),
             drill_schema: "headwater".to_owned(),
+            lake: LakeConfig::default(),
             plain: Vec::new(),
         }
     }

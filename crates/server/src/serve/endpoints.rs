@@ -1,6 +1,6 @@
 //! What is at which path.
 
-use super::lake::LakeFeed;
+use super::lake::{Check, LakeFeed};
 use super::socket::transport;
 use axum::Router;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
@@ -8,7 +8,7 @@ use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use headwater::plain::PlainStore;
 use headwater::{DatabaseId, Peer};
 use serde_json::json;
@@ -32,6 +32,8 @@ pub(super) struct Shared {
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/healthz", get(health))
+        .route("/metrics", get(metrics))
+        .route("/lake/{what}", post(check_lake))
         .route("/sync/{database}", get(sync))
         .route("/link", get(link))
         .route("/", get(plain))
@@ -50,6 +52,8 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
         "lake": lake.error.as_deref().unwrap_or("ok"),
         "lake_publications": lake.publications,
         "lake_pending": lake.pending,
+        "lake_lag_ms": lake.lag.as_millis() as u64,
+        "lake_version": lake.version,
         "databases": shared.peer.open_databases().len(),
         "uptime_seconds": shared.started.elapsed().as_secs(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -59,6 +63,49 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, Json(body)).into_response()
+}
+
+/// Gauges and counters in Prometheus' text form.
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let lake = shared.feed.status();
+    let ok = |failure: &Option<String>| if failure.is_none() { 1.0 } else { 0.0 };
+    let figures = [
+        ("headwater_storage_ok", "gauge", ok(&shared.peer.storage_failure())),
+        ("headwater_databases", "gauge", shared.peer.open_databases().len() as f64),
+        ("headwater_lake_ok", "gauge", ok(&lake.error)),
+        ("headwater_lake_pending_rows", "gauge", lake.pending as f64),
+        ("headwater_lake_lag_seconds", "gauge", lake.lag.as_secs_f64()),
+        ("headwater_lake_version", "gauge", lake.version as f64),
+        ("headwater_lake_publications_total", "counter", lake.publications as f64),
+        ("headwater_lake_last_publication_bytes", "gauge", lake.bytes as f64),
+        ("headwater_lake_last_publication_seconds", "gauge", lake.took.as_secs_f64()),
+    ];
+    let lines = figures.map(|(name, kind, value)| format!("# TYPE {name} {kind}\n{name} {value}\n"));
+    let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4");
+    ([kind], lines.concat()).into_response()
+}
+
+/// Compares the lake with the databases, mends it or makes it anew, and says what came of it.
+async fn check_lake(
+    State(shared): State<Arc<Shared>>,
+    Path(what): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(origin) = stranger(&headers, &shared.origins) {
+        return refuse(StatusCode::FORBIDDEN, format!("pages of {origin} may not do this"));
+    }
+    let check = match what.as_str() {
+        "verify" => Check::Verify,
+        "repair" => Check::Repair,
+        "rebuild" => Check::Rebuild,
+        _ => return refuse(StatusCode::NOT_FOUND, "there are verify, repair and rebuild".into()),
+    };
+    let feed = Arc::clone(&shared.feed);
+    match tokio::task::spawn_blocking(move || feed.check(check)).await {
+        Ok(Ok(report)) => Json(report).into_response(),
+        Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
 }
 
 async fn sync(

@@ -7,8 +7,9 @@ mod lake;
 mod plain;
 mod socket;
 
-pub use config::{Config, ConfigError, PlainCollection};
+pub use config::{Config, ConfigError, LakeConfig, PlainCollection};
 pub use error::ServeError;
+pub use lake::{Check, CheckReport, TableReport};
 
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
@@ -82,10 +83,12 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
     peer.observe(Observe::Batches);
     let lake_options = LakeOptions {
         drill_schema: options.config.drill_schema.clone(),
-        ..LakeOptions::default()
+        keep_snapshots: Duration::from_secs(options.config.lake.keep_snapshots_s),
+        keep_changes: Duration::from_secs(options.config.lake.keep_changes_s),
     };
     let lake = Lake::open(&options.lake, lake_options).map_err(ServeError::Lake)?;
-    let feed = LakeFeed::new();
+    let interval = Duration::from_millis(options.config.lake.publish_interval_ms);
+    let feed = LakeFeed::new(interval);
     let on_open = Arc::clone(&feed);
     peer.on_open(Arc::new(move |database| on_open.follow(database)));
     for database in peer.databases().await? {

@@ -4,33 +4,22 @@ use super::config::PlainCollection;
 use headwater::DocumentId;
 use headwater::plain::PlainStore;
 use headwater_core::{DatabaseId, plain};
-use headwater_materialize::RowChange;
+use headwater_materialize::{Lake, LakeError, RowChange};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The mapped documents, and the keys of the rows that each last had.
+/// The mapped documents.
 #[derive(Debug)]
 pub(super) struct Mapping {
     store: PlainStore,
-    documents: BTreeMap<DocumentId, Vec<Mapped>>,
-}
-
-#[derive(Debug)]
-struct Mapped {
-    collection: PlainCollection,
-    keys: BTreeSet<String>,
+    documents: BTreeMap<DocumentId, Vec<PlainCollection>>,
 }
 
 impl Mapping {
     pub fn new(store: PlainStore, collections: &[PlainCollection]) -> Self {
-        let mut documents: BTreeMap<DocumentId, Vec<Mapped>> = BTreeMap::new();
+        let mut documents: BTreeMap<DocumentId, Vec<PlainCollection>> = BTreeMap::new();
         for collection in collections {
-            documents
-                .entry(collection.document)
-                .or_default()
-                .push(Mapped {
-                    collection: collection.clone(),
-                    keys: BTreeSet::new(),
-                });
+            let mapped = documents.entry(collection.document).or_default();
+            mapped.push(collection.clone());
         }
         Self { store, documents }
     }
@@ -41,20 +30,20 @@ impl Mapping {
 
     pub fn collections(&self) -> impl Iterator<Item = &str> {
         let all = self.documents.values().flatten();
-        all.map(|mapped| mapped.collection.collection.as_str())
+        all.map(|mapped| mapped.collection.as_str())
     }
 
-    /// All rows of a document, and the deletion of those that it had and has no longer. The document is its own database.
-    pub fn rows(&mut self, document: DocumentId) -> Vec<RowChange> {
+    /// All rows of a document, and the deletion of those that the lake has and it has no longer. The document is its own database.
+    pub fn rows(&self, document: DocumentId, lake: &Lake) -> Result<Vec<RowChange>, LakeError> {
         let database = DatabaseId::from_bytes(*document.as_bytes());
         let mut changes = Vec::new();
-        for mapped in self.documents.get_mut(&document).into_iter().flatten() {
+        for mapped in self.documents.get(&document).into_iter().flatten() {
             let PlainCollection {
                 collection,
                 root,
                 key,
                 ..
-            } = &mapped.collection;
+            } = mapped;
             let read = |doc: &_| plain::records(doc, root, key.as_deref());
             let records = self.store.read(&document, read).unwrap_or_default();
             let keys: BTreeSet<String> = records.iter().map(|(key, _)| key.clone()).collect();
@@ -63,13 +52,14 @@ impl Mapping {
                 collection: collection.clone(),
                 key,
                 record,
+                by: None,
             };
-            let gone = mapped.keys.difference(&keys).cloned();
+            let rows = lake.rows_of(database, collection, None, usize::MAX)?;
+            let gone = rows.into_iter().map(|(key, _)| key).filter(|key| !keys.contains(key));
             changes.extend(gone.map(|key| change(key, None)));
             let rows = records.into_iter();
             changes.extend(rows.map(|(key, record)| change(key, Some(record))));
-            mapped.keys = keys;
         }
-        changes
+        Ok(changes)
     }
 }

@@ -183,6 +183,7 @@ pub fn every_cell_is_right(drill: &RunningDrill, lake: &mut Lake) {
             collection: "declared".to_owned(),
             key,
             record: Some(record),
+            by: None,
         });
     }
     lake.publish().unwrap();

@@ -61,13 +61,14 @@ fn every_cell_is_right(drill: &RunningDrill, lake: &mut Lake) {
             collection: "torture".to_owned(),
             key,
             record: Some(record),
+            by: None,
         });
         if n % 1_000 == 0 {
             lake.publish().unwrap();
         }
     }
     let published = lake.publish().unwrap();
-    assert!(published.parts_written > 3, "{published:?}");
+    assert!(published.absorbed.parts_written > 3, "{published:?}");
 
     let names: Vec<_> = columns()
         .iter()
@@ -150,6 +151,7 @@ fn empty_tables_answer(drill: &RunningDrill, lake: &mut Lake) {
             ("n".to_owned(), 1.into()),
             ("s".to_owned(), map([("a", 1.into())])),
         ])),
+        by: None,
     };
     lake.apply(change.clone());
     lake.publish().unwrap();
@@ -252,6 +254,7 @@ fn names_lead_to_their_columns(drill: &RunningDrill, lake: &mut Lake) {
             collection: collection.to_owned(),
             key: "k".to_owned(),
             record: Some(record),
+            by: None,
         });
     }
     lake.publish().unwrap();
@@ -297,6 +300,7 @@ fn tables_widen_under_queries(drill: &RunningDrill, lake: &mut Lake, root: &Path
             collection: "widening".to_owned(),
             key: n.to_string(),
             record: Some(record),
+            by: None,
         });
         lake.publish().unwrap();
         let rows = select(drill, "SELECT v FROM headwater.widening ORDER BY `_key`");

@@ -1,0 +1,322 @@
+//! The lake's thread: it takes over what waits, reads what has to be read, and publishes.
+
+use super::queue::{Row, Unread, Waiting};
+use super::{LakeFeed, lock};
+use futures::executor::block_on;
+use headwater::{Database, DatabaseId};
+use headwater_core::{Attribution, Standing};
+use headwater_materialize::{Lake, LakeError, RowChange, declarations};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long to wait after a failed publication.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often replaced versions are looked for that can go.
+const SWEEP: Duration = Duration::from_secs(10);
+/// How many records are read at once, with their database locked.
+pub(super) const CHUNK: usize = 1_000;
+/// How many bytes of rows are gathered in memory before they are written.
+const GATHERED: usize = 16 << 20;
+
+/// What was read and written anew.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rebuilt {
+    /// How many records were read.
+    pub records: u64,
+    /// Time spent on reading records out of documents, by policy.
+    pub resolving: Duration,
+    /// Time spent on writing rows.
+    pub writing: Duration,
+}
+
+pub(super) struct Keeper {
+    pub feed: Arc<LakeFeed>,
+    pub lake: Lake,
+    /// When the oldest change came that was taken over and is not published.
+    since: Option<Instant>,
+}
+
+impl Keeper {
+    pub fn new(feed: Arc<LakeFeed>, lake: Lake) -> Self {
+        Self {
+            feed,
+            lake,
+            since: None,
+        }
+    }
+
+    pub fn run(mut self) {
+        let mut retry_at = None;
+        loop {
+            let stopping = self.wait_for_work(retry_at);
+            retry_at = match self.publish_all() {
+                Ok(()) => None,
+                Err(error) => {
+                    self.failed(&error);
+                    Some(Instant::now() + RETRY)
+                }
+            };
+            self.answer_asked();
+            self.lake.sweep();
+            if stopping {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to do and a little longer, so that what comes together is published together.
+    fn wait_for_work(&self, retry_at: Option<Instant>) -> bool {
+        let limit = retry_at.map_or(SWEEP, |at| at.saturating_duration_since(Instant::now()));
+        let asked = || !lock(&self.feed.asked).is_empty();
+        let idle = |queue: &mut super::Queue| {
+            queue.waiting.is_empty() && queue.unread.is_empty() && !queue.stopping && !asked()
+        };
+        let changed = &self.feed.changed;
+        let waited = changed.wait_timeout_while(lock(&self.feed.queue), limit, idle);
+        let (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        let gather = match timed_out.timed_out() {
+            true => Duration::ZERO,
+            false => self.feed.interval,
+        };
+        let go_on = |queue: &mut super::Queue| !queue.stopping && !asked() && queue.held.is_empty();
+        let gathered = changed.wait_timeout_while(queue, gather, go_on);
+        let (queue, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        queue.stopping
+    }
+
+    /// Takes over all that waits, reads what has to be read, and publishes.
+    pub fn publish_all(&mut self) -> Result<(), LakeError> {
+        self.take_over();
+        self.read_unread()?;
+        let started = Instant::now();
+        let published = self.lake.publish()?;
+        let mut status = lock(&self.feed.status);
+        status.version = published.version;
+        status.lag = Duration::ZERO;
+        status.pending = 0;
+        self.since = None;
+        if !published.tables.is_empty() {
+            status.publications += 1;
+            status.bytes = published.absorbed.bytes_written;
+            status.took = started.elapsed();
+            tracing::debug!(version = published.version, tables = ?published.tables,
+                parts = published.absorbed.parts_written, bytes = status.bytes, "published");
+        }
+        if status.error.take().is_some() {
+            tracing::info!("the lake can be written again");
+        }
+        Ok(())
+    }
+
+    pub fn failed(&self, error: &LakeError) {
+        let message = error.to_string();
+        let mut status = lock(&self.feed.status);
+        status.lag = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        if status.error.as_ref() != Some(&message) {
+            tracing::error!(error = message, "tables not published; trying again");
+        }
+        status.error = Some(message);
+    }
+
+    /// Takes over what waits into the lake's memory.
+    pub fn take_over(&mut self) {
+        let (waiting, resumed, databases) = {
+            let mut queue = lock(&self.feed.queue);
+            let waiting = std::mem::take(&mut queue.waiting);
+            let held = std::mem::take(&mut queue.held);
+            let of = |id: &DatabaseId| queue.databases.get(id).cloned();
+            let resumed: Vec<Database> = held.iter().filter_map(of).collect();
+            let declared: Vec<Database> = waiting.declared.iter().filter_map(of).collect();
+            (waiting, resumed, declared)
+        };
+        resumed.iter().for_each(Database::resume);
+        self.since = self.since.or(waiting.since);
+        lock(&self.feed.status).pending += waiting.len();
+        for database in databases {
+            for (collection, declared) in database.collections() {
+                self.lake.declare(&collection);
+                let declared = declarations(&declared);
+                self.lake.declare_fields(database.id(), &collection, declared);
+            }
+        }
+        self.apply(waiting);
+    }
+
+    fn apply(&mut self, waiting: Waiting) {
+        for ((database, collection, key), latest) in waiting.rows {
+            self.lake.apply(RowChange {
+                database,
+                collection,
+                key,
+                record: latest.record,
+                by: latest.by,
+            });
+        }
+        for ((database, collection, key), open) in waiting.conflicts {
+            self.lake.apply_conflicts(database, &collection, &key, &open);
+        }
+        for (database, heads) in waiting.heads {
+            // One that is still to be read is taken in up to no heads yet.
+            if !lock(&self.feed.queue).unread.contains_key(&database) {
+                self.lake.taken_in(database, heads);
+            }
+        }
+        let mapping = lock(&self.feed.queue).mapping.take();
+        // The mapping is used without the lock: plain documents are read under theirs, which comes first.
+        if let Some(mapping) = mapping {
+            mapping.collections().for_each(|name| self.lake.declare(name));
+            for document in waiting.plain {
+                match mapping.rows(document, &self.lake) {
+                    Ok(rows) => rows.into_iter().for_each(|row| self.lake.apply(row)),
+                    Err(error) => {
+                        self.failed(&error);
+                        lock(&self.feed.queue).waiting.plain.insert(document);
+                    }
+                }
+            }
+            lock(&self.feed.queue).mapping = Some(mapping);
+        }
+    }
+
+    /// Reads what has to be read of each database. Only then may anything be published.
+    pub fn read_unread(&mut self) -> Result<Rebuilt, LakeError> {
+        let mut rebuilt = Rebuilt::default();
+        loop {
+            let next = {
+                let queue = lock(&self.feed.queue);
+                let first = queue.unread.iter().next();
+                first.map(|(id, unread)| (*id, unread.clone(), queue.databases.get(id).cloned()))
+            };
+            let Some((id, unread, database)) = next else {
+                return Ok(rebuilt);
+            };
+            if let Some(database) = database {
+                self.read_database(&database, &unread, &mut rebuilt)?;
+            }
+            let mut queue = lock(&self.feed.queue);
+            // Other rules may have come meanwhile, by which the same is to be read again.
+            if queue.unread.get(&id) == Some(&unread) {
+                queue.unread.remove(&id);
+            }
+        }
+    }
+
+    fn read_database(
+        &mut self,
+        database: &Database,
+        unread: &Unread,
+        rebuilt: &mut Rebuilt,
+    ) -> Result<(), LakeError> {
+        let id = database.id();
+        if *unread == Unread::SinceTakenIn {
+            let heads = self.lake.heads(id)?;
+            let missed = at_rest(database, move |core| core.missed_since(&heads));
+            if let Some(Some(missed)) = missed {
+                let rows: Vec<_> = missed.into_iter().collect();
+                for chunk in rows.chunks(CHUNK) {
+                    self.read_rows(database, chunk.to_vec(), rebuilt)?;
+                }
+                return self.all_read(database);
+            }
+        }
+        let collections = match unread {
+            Unread::Collections(collections) => collections.clone(),
+            _ => database.collections().into_keys().collect(),
+        };
+        for collection in collections {
+            self.read_collection(database, &collection, rebuilt)?;
+        }
+        self.all_read(database)
+    }
+
+    /// Notes that all of a database was read: up to the heads that it has now.
+    fn all_read(&mut self, database: &Database) -> Result<(), LakeError> {
+        let feed = Arc::clone(&self.feed);
+        at_rest(database, move |core| {
+            lock(&feed.queue).waiting.heads.insert(core.id(), core.heads());
+        });
+        self.lake.absorb().map(drop)
+    }
+
+    /// Reads every key that the collection or its table has, in their order and some at a time.
+    fn read_collection(
+        &mut self,
+        database: &Database,
+        collection: &str,
+        rebuilt: &mut Rebuilt,
+    ) -> Result<(), LakeError> {
+        let name = collection.to_owned();
+        let Some(mut keys) = at_rest(database, move |core| core.keys(&name)) else {
+            return Ok(());
+        };
+        let mut after: Option<String> = None;
+        loop {
+            let rows = self.lake.rows_of(database.id(), collection, after.as_deref(), CHUNK)?;
+            let Some((last, _)) = rows.last() else { break };
+            after = Some(last.clone());
+            keys.extend(rows.into_iter().map(|(key, _)| key));
+        }
+        while !keys.is_empty() {
+            let rest = keys.iter().nth(CHUNK).cloned();
+            let rest = rest.map_or_else(BTreeSet::new, |key| keys.split_off(&key));
+            let chunk = std::mem::replace(&mut keys, rest).into_iter();
+            let chunk = chunk.map(|key| ((collection.to_owned(), key), None)).collect();
+            self.read_rows_by(database, chunk, rebuilt)?;
+        }
+        Ok(())
+    }
+
+    fn read_rows(
+        &mut self,
+        database: &Database,
+        rows: Vec<((String, String), Attribution)>,
+        rebuilt: &mut Rebuilt,
+    ) -> Result<(), LakeError> {
+        let rows = rows.into_iter().map(|(row, by)| (row, Some(by))).collect();
+        self.read_rows_by(database, rows, rebuilt)
+    }
+
+    /// Reads records as they are durable now, each with the latest change of it if that is known, in the order of what else
+    /// waits for the lake.
+    fn read_rows_by(
+        &mut self,
+        database: &Database,
+        rows: BTreeMap<(String, String), Option<Attribution>>,
+        rebuilt: &mut Rebuilt,
+    ) -> Result<(), LakeError> {
+        rebuilt.records += rows.len() as u64;
+        let feed = Arc::clone(&self.feed);
+        let spent = at_rest(database, move |core| {
+            let started = Instant::now();
+            let read = |((collection, key), by): ((String, String), Option<Attribution>)| {
+                let standing = core.standing_of(&collection, &key);
+                (collection, by, standing)
+            };
+            let read: Vec<_> = rows.into_iter().map(read).collect();
+            let mut queue = lock(&feed.queue);
+            for (collection, by, Standing { key, record, conflicts }) in read {
+                let row: Row = (core.id(), collection, key);
+                queue.waiting.put_conflicts(row.clone(), conflicts);
+                queue.waiting.put(row, record, by);
+            }
+            started.elapsed()
+        });
+        rebuilt.resolving += spent.unwrap_or_default();
+        self.take_over();
+        if self.lake.pending_bytes() >= GATHERED {
+            let started = Instant::now();
+            self.lake.absorb()?;
+            rebuilt.writing += started.elapsed();
+        }
+        Ok(())
+    }
+}
+
+/// Reads a database when all that it has is durable and told. Nothing if it is closed.
+pub(super) fn at_rest<T: Send + 'static>(
+    database: &Database,
+    read: impl FnOnce(&headwater_core::Database) -> T + Send + 'static,
+) -> Option<T> {
+    block_on(database.inspect_durable(read)).ok()
+}

@@ -1,0 +1,168 @@
+//! Carries durable changes into the lake, on a thread of its own.
+
+mod check;
+mod keeper;
+mod queue;
+
+pub use check::{Check, CheckReport, TableReport};
+
+use super::error::ServeError;
+use super::plain::Mapping;
+use headwater::{Database, DocumentId, Event};
+use headwater_materialize::Lake;
+use keeper::Keeper;
+use queue::Queue;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What is to go into the lake, and how it goes.
+#[derive(Debug)]
+pub(super) struct LakeFeed {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    status: Mutex<Status>,
+    asked: Mutex<Vec<Asked>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// How long changes are gathered before they are published together.
+    interval: Duration,
+}
+
+/// How it goes with the lake.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Status {
+    pub error: Option<String>,
+    pub publications: u64,
+    /// Rows and ledgers of records that wait.
+    pub pending: usize,
+    /// How long the oldest change waits that is not published yet.
+    pub lag: Duration,
+    /// The last snapshot's number.
+    pub version: u64,
+    /// What the last publication wrote, in bytes, and how long it took.
+    pub bytes: u64,
+    pub took: Duration,
+}
+
+/// Something to do between two publications.
+#[derive(Debug)]
+struct Asked {
+    check: Check,
+    answer: mpsc::Sender<Result<CheckReport, String>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is done under these locks leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl LakeFeed {
+    pub fn new(interval: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            status: Mutex::default(),
+            asked: Mutex::default(),
+            thread: Mutex::default(),
+            interval,
+        })
+    }
+
+    /// Takes in what a database has that the lake does not, and whatever changes from then on.
+    pub fn follow(self: &Arc<Self>, database: &Database) {
+        let feed = Arc::clone(self);
+        let listener = Box::new(move |core: &headwater_core::Database, events: &[Event]| {
+            let flow = lock(&feed.queue).take_events(core, events);
+            feed.changed.notify_one();
+            flow
+        });
+        let start = |core: &headwater_core::Database| {
+            lock(&self.queue).follow(core, database.clone());
+        };
+        database.follow(start, listener);
+        self.changed.notify_one();
+    }
+
+    /// A plain document changed.
+    pub fn plain_changed(&self, document: DocumentId) {
+        let mut queue = lock(&self.queue);
+        queue.waiting.plain.insert(document);
+        queue.waiting.touch();
+        drop(queue);
+        self.changed.notify_one();
+    }
+
+    /// Which plain documents are in the lake.
+    pub fn map_plain(&self, mapping: Mapping) {
+        let mut queue = lock(&self.queue);
+        queue.waiting.plain.extend(mapping.documents());
+        queue.mapping = Some(mapping);
+    }
+
+    pub fn status(&self) -> Status {
+        let ended = lock(&self.thread).as_ref().is_some_and(JoinHandle::is_finished);
+        let defect = || "publishing has ended: restart the server, and please report it".to_owned();
+        let status = lock(&self.status).clone();
+        let queue = lock(&self.queue);
+        let waits = queue.waiting.since.map_or(Duration::ZERO, |since| since.elapsed());
+        Status {
+            error: status.error.clone().or_else(|| ended.then(defect)),
+            pending: status.pending + queue.waiting.len(),
+            lag: status.lag.max(waits),
+            ..status
+        }
+    }
+
+    /// Begins to publish.
+    pub fn start(self: &Arc<Self>, lake: Lake) -> Result<(), ServeError> {
+        let keeper = Keeper::new(Arc::clone(self), lake);
+        let thread = std::thread::Builder::new()
+            .name("lake".to_owned())
+            .spawn(move || keeper.run())
+            .map_err(|error| ServeError::Internal(error.to_string()))?;
+        *lock(&self.thread) = Some(thread);
+        Ok(())
+    }
+
+    /// Publishes what there is, and ends.
+    pub fn stop(&self) {
+        lock(&self.queue).stopping = true;
+        let thread = lock(&self.thread).take();
+        self.changed.notify_one();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the lake's thread ended badly");
+        }
+        // The last publication needed their declarations; each of them leads back here.
+        lock(&self.queue).databases.clear();
+    }
+
+    /// Compares the lake with the databases, or makes it anew, between two publications. Blocks until that is done.
+    ///
+    /// # Errors
+    /// What kept it from being done.
+    pub fn check(&self, check: Check) -> Result<CheckReport, String> {
+        let (answer, answered) = mpsc::channel();
+        lock(&self.asked).push(Asked { check, answer });
+        self.changed.notify_one();
+        let ended = || Err("the lake's thread has ended: restart the server".to_owned());
+        answered.recv().unwrap_or_else(|_| ended())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lake_whose_thread_has_ended_is_not_well() {
+        let feed = LakeFeed::new(Duration::ZERO);
+        assert_eq!(feed.status().error, None);
+        let thread = std::thread::spawn(|| {});
+        while !thread.is_finished() {
+            std::thread::yield_now();
+        }
+        *lock(&feed.thread) = Some(thread);
+        let error = feed.status().error.unwrap();
+        assert!(error.contains("restart the server"), "{error}");
+    }
+}
