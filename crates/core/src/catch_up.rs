@@ -58,7 +58,10 @@ impl Database {
             if had == doc.get_heads() {
                 continue;
             }
-            if !had.iter().all(|head| doc.get_change_meta_by_hash(head).is_some()) {
+            if !had
+                .iter()
+                .all(|head| doc.get_change_meta_by_hash(head).is_some())
+            {
                 return None;
             }
             let changes = doc.get_changes(had);

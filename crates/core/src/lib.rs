@@ -33,8 +33,8 @@ mod undone;
 pub mod value;
 mod write;
 
-pub use catch_up::{Missed, ReadRules};
 pub use catalog::{CollectionSchema, DeleteRule, FieldType, LakeColumn};
+pub use catch_up::{Missed, ReadRules};
 pub use conflict::{Claim, ClaimId, Conflict, ConflictKind, Settlement};
 pub use database::{Database, Quarantined, Scan, Standing};
 pub use document::{DocumentError, Provenance};

@@ -88,7 +88,10 @@ impl Value {
                 Self::String(text) | Self::Text(text) => text.len(),
                 Self::Bytes(bytes) => bytes.len(),
                 Self::List(items) => items.iter().map(Self::size).sum(),
-                Self::Map(fields) => fields.iter().map(|(name, it)| 32 + name.len() + it.size()).sum(),
+                Self::Map(fields) => fields
+                    .iter()
+                    .map(|(name, it)| 32 + name.len() + it.size())
+                    .sum(),
                 _ => 0,
             }
     }

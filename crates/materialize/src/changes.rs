@@ -1,8 +1,8 @@
 //! The change feed: what happened to the rows of a collection, in the order in which it was committed.
 
+use crate::declared::DeclaredType;
 use crate::error::LakeError;
 use crate::rows::RowKey;
-use crate::declared::DeclaredType;
 use crate::types::TIMESTAMPS;
 use headwater_core::id::ParseIdError;
 use headwater_core::json::record_from_str;
@@ -64,14 +64,20 @@ const NOWHERE: DatabaseId = DatabaseId::from_bytes([0; 16]);
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { epoch, version, event } = self;
+        let Self {
+            epoch,
+            version,
+            event,
+        } = self;
         write!(f, "{epoch:012x}-{version:016x}-{event:08x}")
     }
 }
 
 /// A text that no feed gave as a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a cursor; use one that the feed gave, or none to begin with what it still has")]
+#[error(
+    "{text:?} is not a cursor; use one that the feed gave, or none to begin with what it still has"
+)]
 pub struct ParseCursorError {
     text: String,
 }
@@ -84,12 +90,20 @@ impl FromStr for Cursor {
             let mut numbers = text.split('-');
             let mut next = |digits: usize| {
                 let number = numbers.next().filter(|number| number.len() == digits)?;
-                let is_hex = number.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-                is_hex.then(|| u64::from_str_radix(number, 16).ok()).flatten()
+                let is_hex = number
+                    .bytes()
+                    .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+                is_hex
+                    .then(|| u64::from_str_radix(number, 16).ok())
+                    .flatten()
             };
             let (epoch, version, event) = (next(12)?, next(16)?, next(8)?);
             let event = u32::try_from(event).ok()?;
-            numbers.next().is_none().then_some(Self { epoch, version, event })
+            numbers.next().is_none().then_some(Self {
+                epoch,
+                version,
+                event,
+            })
         };
         parse().ok_or_else(|| ParseCursorError {
             text: text.chars().take(64).collect(),
@@ -199,7 +213,10 @@ impl NewEvent<'_> {
             Some(by) => hash.update(by.hash.0),
             None => hash.update(self.cursor.to_string()),
         }
-        hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.finalize()[..16]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// The content of its row.
@@ -209,7 +226,10 @@ impl NewEvent<'_> {
             key: self.key.key.to_string(),
             reason: error.to_string(),
         };
-        let raw = |json: Option<&str>| json.map(|json| RawValue::from_string(json.to_owned())).transpose();
+        let raw = |json: Option<&str>| {
+            json.map(|json| RawValue::from_string(json.to_owned()))
+                .transpose()
+        };
         let before = raw(self.before).map_err(|error| failed(&error))?;
         let after = raw(self.after).map_err(|error| failed(&error))?;
         let claims = self.by.map(|by| &by.provenance);
@@ -225,8 +245,12 @@ impl NewEvent<'_> {
             _event_id: self.id().into(),
             _cursor: self.cursor.to_string().into(),
             _actor: self.by.map(|by| by.actor.to_hex_string().into()),
-            _user: claims.and_then(|claims| claims.user.as_deref()).map(Cow::Borrowed),
-            _origin: claims.and_then(|claims| claims.origin.as_deref()).map(Cow::Borrowed),
+            _user: claims
+                .and_then(|claims| claims.user.as_deref())
+                .map(Cow::Borrowed),
+            _origin: claims
+                .and_then(|claims| claims.origin.as_deref())
+                .map(Cow::Borrowed),
             _change: self.by.map(|by| by.hash.to_string().into()),
             _edited_at: claims.map(|claims| Timestamp { ms: claims.at }),
             before: before.as_deref(),
@@ -254,7 +278,10 @@ pub(crate) fn row_of(content: &str) -> Result<(DatabaseId, String, Record), Stri
     if !record.get("_edited_at").is_some_and(holds) {
         record.remove("_edited_at");
     }
-    let database = stored.database.parse().map_err(|error: ParseIdError| error.to_string())?;
+    let database = stored
+        .database
+        .parse()
+        .map_err(|error: ParseIdError| error.to_string())?;
     Ok((database, stored.key.into_owned(), record))
 }
 

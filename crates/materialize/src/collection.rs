@@ -85,7 +85,12 @@ impl Collection {
     }
 
     pub(crate) fn tables(&self) -> [&Table; 4] {
-        [&self.records, &self.changes, &self.conflicts, &self.rejected]
+        [
+            &self.records,
+            &self.changes,
+            &self.conflicts,
+            &self.rejected,
+        ]
     }
 
     pub(crate) fn tables_mut(&mut self) -> [&mut Table; 4] {
@@ -160,7 +165,8 @@ impl Collection {
         };
         let rejected = &self.rejected.tree;
         let (records, Rejects { mut rows, .. }) =
-            self.records.stage(disk, ids, &pending.records, rejected, &mut watch)?;
+            self.records
+                .stage(disk, ids, &pending.records, rejected, &mut watch)?;
         staged.extend(records);
         if let Some(error) = log.failed {
             return Err(error);

@@ -102,7 +102,10 @@ impl<'e> Editor<'e> {
         self.run(|editor| {
             let mut groups: Vec<_> = tree.groups().to_vec();
             if groups.is_empty() && !changes.is_empty() {
-                groups.push(Arc::new(Group { id: 0, parts: Vec::new() }));
+                groups.push(Arc::new(Group {
+                    id: 0,
+                    parts: Vec::new(),
+                }));
             }
             let mut next = Vec::new();
             for (at, group) in groups.iter().enumerate() {
@@ -123,7 +126,12 @@ impl<'e> Editor<'e> {
     pub(crate) fn append(self, tree: &Tree, changes: &Changes, at: i64) -> Result<Edited> {
         self.run(|editor| {
             let mut next: Vec<_> = tree.groups().to_vec();
-            let last = next.pop().unwrap_or_else(|| Arc::new(Group { id: 0, parts: Vec::new() }));
+            let last = next.pop().unwrap_or_else(|| {
+                Arc::new(Group {
+                    id: 0,
+                    parts: Vec::new(),
+                })
+            });
             let mut parts = last.parts.clone();
             let mut open = Open::default();
             open.at = at;
@@ -159,17 +167,17 @@ impl<'e> Editor<'e> {
                     next.push(Arc::clone(group));
                     continue;
                 }
-                editor.edited.old_parts.extend(group.parts[..gone].iter().map(|part| part.id));
+                editor
+                    .edited
+                    .old_parts
+                    .extend(group.parts[..gone].iter().map(|part| part.id));
                 editor.replace_group(group, group.parts[gone..].to_vec(), &mut next)?;
             }
             Ok(next)
         })
     }
 
-    fn run(
-        mut self,
-        edit: impl FnOnce(&mut Self) -> Result<Vec<Arc<Group>>>,
-    ) -> Result<Edited> {
+    fn run(mut self, edit: impl FnOnce(&mut Self) -> Result<Vec<Arc<Group>>>) -> Result<Edited> {
         let done = edit(&mut self).and_then(|groups| {
             if !self.edited.new_parts.is_empty() {
                 self.disk.sync_dir(&self.files.parts())?;
@@ -221,7 +229,10 @@ impl<'e> Editor<'e> {
             }
         }
         // Too little for a part of its own goes together with the part before.
-        if !open.is_empty() && open.bytes() < MIN_PART && let Some(before) = parts.pop() {
+        if !open.is_empty()
+            && open.bytes() < MIN_PART
+            && let Some(before) = parts.pop()
+        {
             let mut joined = Open::default();
             self.take(&before, &mut joined)?;
             joined.append(&open);
@@ -298,7 +309,11 @@ impl<'e> Editor<'e> {
     }
 
     fn add(&mut self, open: &mut Open, key: &RowKey, content: &str) -> Result<()> {
-        let row = RowRef { database: key.database.as_bytes(), key: &key.key, content };
+        let row = RowRef {
+            database: key.database.as_bytes(),
+            key: &key.key,
+            content,
+        };
         open.push(row, |out| self.render.row(out, row))
     }
 
@@ -332,7 +347,8 @@ impl<'e> Editor<'e> {
             return Ok(None);
         };
         let header = self.render.header().len();
-        let is_whole = bytes.len() as u64 == part.bytes && bytes.starts_with(self.render.header().as_bytes());
+        let is_whole =
+            bytes.len() as u64 == part.bytes && bytes.starts_with(self.render.header().as_bytes());
         let text = String::from_utf8(bytes).ok().filter(|_| is_whole);
         Ok(text.map(|mut text| text.split_off(header)))
     }
@@ -351,11 +367,18 @@ impl<'e> Editor<'e> {
             }
             self.edited.new_parts.push(id);
             let header = self.render.header();
-            self.disk.write_all(&self.files.text(id), &[header.as_bytes(), text.as_bytes()])?;
+            self.disk
+                .write_all(&self.files.text(id), &[header.as_bytes(), text.as_bytes()])?;
             self.disk.write(&self.files.rows(id), &packed)?;
             let bytes = (header.len() + text.len()) as u64;
             self.edited.bytes += bytes + packed.len() as u64;
-            parts.push(Part { id, first, rows: rows.len() as u32, bytes, at: open.at });
+            parts.push(Part {
+                id,
+                first,
+                rows: rows.len() as u32,
+                bytes,
+                at: open.at,
+            });
         }
         Ok(())
     }
@@ -368,14 +391,20 @@ impl<'e> Editor<'e> {
         next: &mut Vec<Arc<Group>>,
     ) -> Result<()> {
         if parts == group.parts && group.id != 0 {
-            next.push(Arc::new(Group { id: group.id, parts }));
+            next.push(Arc::new(Group {
+                id: group.id,
+                parts,
+            }));
             return Ok(());
         }
         if group.id != 0 {
             self.edited.old_groups.push(group.id);
         }
         for parts in grouped(parts) {
-            let group = Arc::new(Group { id: self.next_id(), parts });
+            let group = Arc::new(Group {
+                id: self.next_id(),
+                parts,
+            });
             self.edited.new_groups.push(Arc::clone(&group));
             let folder = self.files.group(group.id);
             self.disk.create_dir(&folder)?;
@@ -405,7 +434,9 @@ impl Edited {
         for group in &self.new_groups {
             let _ = disk.remove_dir(&files.folder.join(group_name(group.id)));
         }
-        self.new_parts.iter().for_each(|part| remove_part(disk, files, *part));
+        self.new_parts
+            .iter()
+            .for_each(|part| remove_part(disk, files, *part));
     }
 }
 
@@ -421,7 +452,10 @@ fn is_changed<'r>(
 ) -> bool {
     let mut rows = rows.peekable();
     changes.iter().any(|(key, content)| {
-        while rows.next_if(|row| row.compare(key) == Ordering::Less).is_some() {}
+        while rows
+            .next_if(|row| row.compare(key) == Ordering::Less)
+            .is_some()
+        {}
         let stands = rows.next_if(|row| row.compare(key) == Ordering::Equal);
         stands.map(|row| row.content) != content.as_deref()
     })
@@ -437,7 +471,10 @@ fn within<'c>(
     let is_empty = matches!((from, to), (Some(from), Some(to)) if from >= to);
     let from = from.map_or(Unbounded, |from| Included(from.clone()));
     let to = to.map_or(Unbounded, |to| Excluded(to.clone()));
-    (!is_empty).then(|| changes.range((from, to))).into_iter().flatten()
+    (!is_empty)
+        .then(|| changes.range((from, to)))
+        .into_iter()
+        .flatten()
 }
 
 /// The text of rows, row by row.
@@ -450,7 +487,9 @@ impl<'t> Lines<'t> {
     fn take(&mut self, content: &str) -> &'t str {
         let mut end = 0;
         for _ in content.split('\n') {
-            let line = self.rest.as_bytes()[end..].iter().position(|byte| *byte == b'\n');
+            let line = self.rest.as_bytes()[end..]
+                .iter()
+                .position(|byte| *byte == b'\n');
             end = line.map_or(self.rest.len(), |line| end + line + 1);
         }
         let (lines, rest) = self.rest.split_at(end);

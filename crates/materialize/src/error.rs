@@ -62,6 +62,18 @@ pub enum LakeError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A state of the lake that cannot be read.
+    #[error(
+        "there is no snapshot {version}: those from {oldest} to {newest} are kept (`headwater lake snapshots` lists them)"
+    )]
+    NoSnapshot {
+        /// The snapshot asked for.
+        version: u64,
+        /// The oldest that is kept.
+        oldest: u64,
+        /// The newest.
+        newest: u64,
+    },
     /// A place in a change feed that it no longer has, or never had.
     #[error(
         "the cursor {cursor} has expired: events after it are no longer kept, or the lake was begun anew; read the table as a snapshot and go on from that snapshot's cursor"

@@ -485,7 +485,10 @@ impl Lake {
         }
         published.version = self.version;
         let at = now();
-        let tables = self.collections.values_mut().flat_map(Collection::tables_mut);
+        let tables = self
+            .collections
+            .values_mut()
+            .flat_map(Collection::tables_mut);
         for table in tables {
             match table.publish(&self.disk, &self.place, self.version, at) {
                 Ok(true) => published.tables.push(table.schema.table.clone()),
@@ -528,7 +531,10 @@ impl Lake {
 
     /// Removes versions whose time is over. [`Lake::publish`] does so too; a timer may call this where nothing changes for long.
     pub fn sweep(&mut self) {
-        let tables = self.collections.values_mut().flat_map(Collection::tables_mut);
+        let tables = self
+            .collections
+            .values_mut()
+            .flat_map(Collection::tables_mut);
         tables.for_each(|table| table.sweep(&self.disk, self.options.keep_snapshots));
     }
 
@@ -552,7 +558,9 @@ impl Lake {
             key: key.into(),
         };
         let collection = self.collections.get(collection);
-        collection.map_or(Ok(None), |collection| collection.records.get(&self.disk, &key))
+        collection.map_or(Ok(None), |collection| {
+            collection.records.get(&self.disk, &key)
+        })
     }
 
     /// Events of a collection after `after`, or the first that are still there; at most `limit`.
@@ -576,13 +584,22 @@ impl Lake {
             }
             None => None,
         };
-        let from = after.as_ref().and_then(|key| table.tree.part_of(key)).map(|part| part.id);
+        let from = after
+            .as_ref()
+            .and_then(|key| table.tree.part_of(key))
+            .map(|part| part.id);
         let mut events = Vec::new();
-        let parts = table.tree.parts().skip_while(|part| from.is_some_and(|from| part.id != from));
+        let parts = table
+            .tree
+            .parts()
+            .skip_while(|part| from.is_some_and(|from| part.id != from));
         for part in parts {
             let rows = table.files.load(&self.disk, part)?;
             for row in rows.iter() {
-                if after.as_ref().is_some_and(|after| row.compare(after).is_le()) {
+                if after
+                    .as_ref()
+                    .is_some_and(|after| row.compare(after).is_le())
+                {
                     continue;
                 }
                 if events.len() == limit {
@@ -604,7 +621,9 @@ impl Lake {
     }
 
     pub(crate) fn tables_mut(&mut self) -> impl Iterator<Item = &mut Table> {
-        self.collections.values_mut().flat_map(Collection::tables_mut)
+        self.collections
+            .values_mut()
+            .flat_map(Collection::tables_mut)
     }
 
     /// Makes the next step look at every collection.

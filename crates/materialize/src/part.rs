@@ -78,7 +78,11 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    pub(crate) fn push(&mut self, row: RowRef<'_>, text: impl FnOnce(&mut String) -> Result<()>) -> Result<()> {
+    pub(crate) fn push(
+        &mut self,
+        row: RowRef<'_>,
+        text: impl FnOnce(&mut String) -> Result<()>,
+    ) -> Result<()> {
         self.rows.push(row);
         text(&mut self.text)?;
         self.ends.push(self.text.len());

@@ -111,8 +111,7 @@ impl Rows {
         if sum != crc32c::crc32c(packed).to_le_bytes() {
             return Err(RowsError::Checksum);
         }
-        let failed =
-            |error: lz4_flex::block::DecompressError| RowsError::Packed(error.to_string());
+        let failed = |error: lz4_flex::block::DecompressError| RowsError::Packed(error.to_string());
         let (size, block) = lz4_flex::block::uncompressed_size(packed).map_err(failed)?;
         if size > MAX_UNPACKED {
             return Err(RowsError::Packed(format!("{size} bytes are too many")));

@@ -252,6 +252,12 @@ impl Schema {
         true
     }
 
+    /// The column of `field`.
+    pub(crate) fn column(&self, field: &str) -> Option<&Column> {
+        let at = *self.index.get(field)?;
+        self.columns.get(at)
+    }
+
     fn field(&mut self, field: &str) -> &mut Column {
         let at = match self.index.get(field) {
             Some(at) => *at,

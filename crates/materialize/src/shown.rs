@@ -2,11 +2,12 @@
 //!
 //! A version is a folder of links to groups, with the views that name it beside them.
 
+use crate::derived;
 use crate::disk::Disk;
 use crate::error::LakeError;
 use crate::part::group_name;
-use crate::table::Table;
-use crate::view;
+use crate::table::{Kind, Table};
+use crate::view::{self, View};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub(crate) struct Place {
 pub(crate) struct Views {
     /// Milliseconds since 1970.
     pub at: i64,
+    /// The version before.
+    pub previous: Option<u64>,
     /// The text of each view, by its table's name.
     pub views: BTreeMap<String, String>,
 }
@@ -75,7 +78,9 @@ impl Table {
         let text = disk.read(&path)?;
         let text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
         let folder = format!("{}/{}", place.hidden, self.folder);
-        let visible = text.as_deref().and_then(|text| view::version(text, &folder));
+        let visible = text
+            .as_deref()
+            .and_then(|text| view::version(text, &folder));
         let mut highest = 0;
         let (mut groups, mut versions) = (BTreeSet::new(), BTreeSet::new());
         for name in disk.list(&self.files.folder)? {
@@ -92,7 +97,9 @@ impl Table {
                 continue;
             }
             let links = disk.list(&self.files.version(version))?;
-            let ids = links.iter().filter_map(|name| name.strip_prefix('g')?.parse().ok());
+            let ids = links
+                .iter()
+                .filter_map(|name| name.strip_prefix('g')?.parse().ok());
             self.shown.versions.insert(version, ids.collect());
             if Some(version) != visible {
                 self.shown.retired.push((Instant::now(), version));
@@ -124,7 +131,11 @@ impl Table {
 
     /// Whether what is visible is not what was committed.
     pub(crate) fn is_behind(&self) -> bool {
-        self.changed > 0 && self.shown.visible.is_none_or(|visible| visible < self.changed)
+        self.changed > 0
+            && self
+                .shown
+                .visible
+                .is_none_or(|visible| visible < self.changed)
     }
 
     /// Whether the views are those of what was committed.
@@ -147,7 +158,12 @@ impl Table {
         }
         let folder = self.files.version(version);
         let views = self.views(place, version);
-        let written = self.write_version(disk, &folder, &Views { at, views: views.clone() });
+        let written = Views {
+            at,
+            previous: self.shown.visible.filter(|before| *before != version),
+            views: views.clone(),
+        };
+        let written = self.write_version(disk, &folder, &written);
         if let Err(error) = written {
             // What cannot be removed now is removed when the lake is opened.
             let _ = disk.remove_dir(&folder);
@@ -164,7 +180,12 @@ impl Table {
             self.shown.visible = Some(version);
             self.shown.replaced.extend(before.take());
         }
-        for name in self.shown.views.keys().filter(|name| !views.contains_key(*name)) {
+        for name in self
+            .shown
+            .views
+            .keys()
+            .filter(|name| !views.contains_key(*name))
+        {
             disk.remove_file(&place.root.join(view::file_name(name)))?;
         }
         self.shown.views = views;
@@ -192,15 +213,23 @@ impl Table {
     fn views(&self, place: &Place, version: u64) -> BTreeMap<String, String> {
         let folder = format!("{}/{}/v{version}", place.hidden, self.folder);
         let filter = !self.header().is_empty() || self.tree.groups().is_empty();
-        let text = view::text(&place.drill_schema, &folder, &self.schema, filter);
-        BTreeMap::from([(self.schema.table.clone(), text)])
+        let view = View::of(&place.drill_schema, &folder, &self.schema, filter);
+        let mut views = Vec::new();
+        if let (Kind::Changes, Some(records)) = (self.kind, self.records_table()) {
+            views.push(derived::history(records, &view, &self.schema));
+            views.push(derived::debezium(records, &view, &self.schema));
+        }
+        views.push(view);
+        views.into_iter().map(View::into_text).collect()
     }
 
     /// Notes that the views have reached the disk: now no failure of power brings back the versions before.
     pub(crate) fn settled(&mut self) {
         let now = Instant::now();
         let replaced = self.shown.replaced.drain(..);
-        self.shown.retired.extend(replaced.map(|version| (now, version)));
+        self.shown
+            .retired
+            .extend(replaced.map(|version| (now, version)));
     }
 
     /// Removes versions whose grace is over, and the groups that only they named.
@@ -234,6 +263,7 @@ pub(crate) fn read_views(disk: &Disk, folder: &Path) -> Result<Views> {
     // A version without them is published anew.
     Ok(serde_json::from_slice(&bytes).unwrap_or(Views {
         at: 0,
+        previous: None,
         views: BTreeMap::new(),
     }))
 }

@@ -5,7 +5,9 @@ use crate::error::LakeError;
 use crate::tree::Group;
 use automerge::ChangeHash;
 use headwater_core::{DatabaseId, DocumentId};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
+};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -202,7 +204,10 @@ impl State {
             }
             // What redb says of a file that is not, or no longer, one of its own.
             Ok(Err(redb::Error::Io(error)))
-                if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+                if matches!(
+                    error.kind(),
+                    ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+                ) =>
             {
                 Err(self.damaged(error.to_string()))
             }
@@ -279,7 +284,10 @@ fn write_commit(write: &WriteTransaction, commit: &Commit) -> Result<(), redb::E
     for (database, documents) in &commit.heads {
         for (document, hashes) in documents {
             let bytes: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
-            heads.insert((*database.as_bytes(), *document.as_bytes()), bytes.as_slice())?;
+            heads.insert(
+                (*database.as_bytes(), *document.as_bytes()),
+                bytes.as_slice(),
+            )?;
         }
     }
     Ok(())

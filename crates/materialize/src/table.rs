@@ -11,8 +11,8 @@ use crate::rejected::{self, Rejected};
 use crate::render::Renderer;
 use crate::rows::{RowKey, RowRef, Rows};
 use crate::schema::{Column, Schema};
-use crate::state::TableCommit;
 use crate::shown::Shown;
+use crate::state::TableCommit;
 use crate::tree::Tree;
 use crate::{conflicts, names};
 use headwater_core::json::{record_from_str, record_to_json};
@@ -244,12 +244,7 @@ impl Table {
     }
 
     /// Takes over what was committed as `version`.
-    pub(crate) fn committed(
-        &mut self,
-        disk: &Disk,
-        staged: Staged,
-        version: u64,
-    ) {
+    pub(crate) fn committed(&mut self, disk: &Disk, staged: Staged, version: u64) {
         self.tree = staged.edited.tree;
         self.changed = version;
         self.trimmed = staged.trimmed;
@@ -266,6 +261,11 @@ impl Table {
                 let _ = disk.remove_dir(&self.files.group(group));
             }
         }
+    }
+
+    /// The name of the table of the records, given that of the changes.
+    pub(crate) fn records_table(&self) -> Option<&str> {
+        self.schema.table.strip_suffix("_changes")
     }
 
     /// The header of its files as they stand.
@@ -306,7 +306,9 @@ fn last_version(disk: &Disk, files: &Files, part: &crate::tree::Part) -> Result<
     let rows = files.load(disk, part)?;
     let last = rows.iter().last();
     let version = last.and_then(|row| row.key.split_once('-'));
-    Ok(version.map_or(0, |(version, _)| u64::from_str_radix(version, 16).unwrap_or(0)))
+    Ok(version.map_or(0, |(version, _)| {
+        u64::from_str_radix(version, 16).unwrap_or(0)
+    }))
 }
 
 /// Several edits of a log, each on what the one before left.

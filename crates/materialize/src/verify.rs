@@ -56,7 +56,9 @@ pub struct FilesReport {
 impl FilesReport {
     /// Whether rows are lost, so that the lake has to begin anew.
     pub fn is_beyond_repair(&self) -> bool {
-        self.findings.iter().any(|finding| finding.mend == Mend::Anew)
+        self.findings
+            .iter()
+            .any(|finding| finding.mend == Mend::Anew)
     }
 }
 
@@ -161,7 +163,9 @@ impl Lake {
     /// Notes what is to be made anew from what the lake has; [`Lake::publish`] does so.
     pub fn mend_files(&mut self, report: &FilesReport) {
         for finding in &report.findings {
-            let table = self.tables_mut().find(|table| table.schema.table == finding.table);
+            let table = self
+                .tables_mut()
+                .find(|table| table.schema.table == finding.table);
             let Some(table) = table else { continue };
             match finding.mend {
                 Mend::Render(part) => {
@@ -196,7 +200,10 @@ impl Lake {
                 key: after.unwrap_or_default().into(),
             };
             let first = table.tree.part_of(&from).map(|part| part.id);
-            let parts = table.tree.parts().skip_while(|part| first.is_some_and(|id| part.id != id));
+            let parts = table
+                .tree
+                .parts()
+                .skip_while(|part| first.is_some_and(|id| part.id != id));
             for part in parts {
                 if part.first.database > database || found.len() >= limit {
                     break;
@@ -213,7 +220,10 @@ impl Lake {
 }
 
 fn is_ordered(rows: &Rows, part: &Part, last: &mut Option<RowKey>) -> bool {
-    let mut ordered = rows.iter().next().is_some_and(|row| row.compare(&part.first).is_eq());
+    let mut ordered = rows
+        .iter()
+        .next()
+        .is_some_and(|row| row.compare(&part.first).is_eq());
     for row in rows.iter() {
         ordered &= last.as_ref().is_none_or(|last| row.compare(last).is_gt());
         *last = Some(row.to_key());

@@ -7,72 +7,91 @@ use crate::types::Type;
 use headwater_core::decimal::MAX_PRECISION;
 use serde_json::{Value as Json, json};
 
+const VARCHAR: &str = "VARCHAR";
+
 /// The view's file name. `table` is a name that [`crate::names`] gave.
 pub(crate) fn file_name(table: &str) -> String {
     format!("{table}.view.drill")
 }
 
-/// The view's text. `filter` leaves out typing rows.
-pub(crate) fn text(drill_schema: &str, folder: &str, schema: &Schema, filter: bool) -> String {
-    let mut columns = vec![
-        (
-            KEY,
-            "VARCHAR".to_owned(),
-            field_type(&Type::Text, schema.long_keys),
-        ),
-        (
-            DATABASE,
-            "VARCHAR".to_owned(),
-            field_type(&Type::Text, false),
-        ),
-    ];
-    for column in schema.shown() {
-        columns.push((
-            &column.name,
-            sql_type(&column.kind),
-            field_type(&column.kind, column.long),
-        ));
+/// A view's columns, what it selects and from where.
+pub(crate) struct View {
+    name: String,
+    columns: Vec<(String, Json)>,
+    sql: String,
+}
+
+impl View {
+    pub(crate) fn new(name: String, columns: Vec<(String, Json)>, sql: String) -> Self {
+        Self { name, columns, sql }
     }
-    if schema.more {
-        columns.push((
-            MORE,
-            "VARCHAR".to_owned(),
-            field_type(&Type::Text, schema.long_more),
-        ));
+
+    /// All columns of a table, out of the files in `folder`. `filter` leaves out typing rows.
+    pub(crate) fn of(drill_schema: &str, folder: &str, schema: &Schema, filter: bool) -> Self {
+        let mut columns = vec![
+            (
+                KEY,
+                VARCHAR.to_owned(),
+                field_type(&Type::Text, schema.long_keys),
+            ),
+            (DATABASE, VARCHAR.to_owned(), field_type(&Type::Text, false)),
+        ];
+        for column in schema.shown() {
+            let field = field_type(&column.kind, column.long);
+            columns.push((&column.name, sql_type(&column.kind), field));
+        }
+        if schema.more {
+            columns.push((
+                MORE,
+                VARCHAR.to_owned(),
+                field_type(&Type::Text, schema.long_more),
+            ));
+        }
+        let names: Vec<_> = columns.iter().map(|(name, ..)| quoted(name)).collect();
+        let typed: Vec<_> = columns
+            .iter()
+            .map(|(name, kind, _)| format!("{} {kind}", quoted(name)))
+            .collect();
+        let path: Vec<_> = drill_schema
+            .split('.')
+            .chain([folder])
+            .map(quoted)
+            .collect();
+        let filter = match filter {
+            true => format!(" WHERE {} IS NOT NULL", quoted(KEY)),
+            false => String::new(),
+        };
+        let sql = format!(
+            "SELECT {} FROM table({}(type=>'json', schema=>'inline=({})')){filter}",
+            names.join(", "),
+            path.join("."),
+            typed.join(", "),
+        );
+        let columns = columns
+            .into_iter()
+            .map(|(name, _, field)| (name.to_owned(), field));
+        Self::new(schema.table.clone(), columns.collect(), sql)
     }
-    let names: Vec<_> = columns.iter().map(|(name, ..)| quoted(name)).collect();
-    let typed: Vec<_> = columns
-        .iter()
-        .map(|(name, kind, _)| format!("{} {kind}", quoted(name)))
-        .collect();
-    let path: Vec<_> = drill_schema
-        .split('.')
-        .chain([folder])
-        .map(quoted)
-        .collect();
-    let filter = if filter {
-        format!(" WHERE {} IS NOT NULL", quoted(KEY))
-    } else {
-        String::new()
-    };
-    let sql = format!(
-        "SELECT {} FROM table({}(type=>'json', schema=>'inline=({})')){filter}",
-        names.join(", "),
-        path.join("."),
-        typed.join(", "),
-    );
-    let fields: Vec<_> = columns
-        .into_iter()
-        .map(|(name, _, mut field)| {
-            field["name"] = name.into();
-            field["isNullable"] = true.into();
-            field
-        })
-        .collect();
-    format!(
-        "{:#}\n",
-        json!({"name": schema.table, "sql": sql, "fields": fields, "workspaceSchemaPath": []})
-    )
+
+    pub(crate) fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// The view's name, and the text of its file.
+    pub(crate) fn into_text(self) -> (String, String) {
+        let fields: Vec<_> = self
+            .columns
+            .into_iter()
+            .map(|(name, mut field)| {
+                field["name"] = name.into();
+                field["isNullable"] = true.into();
+                field
+            })
+            .collect();
+        let (name, sql) = (self.name, self.sql);
+        let view = json!({"name": name, "sql": sql, "fields": fields, "workspaceSchemaPath": []});
+        (name, format!("{view:#}\n"))
+    }
 }
 
 /// Which version's folder a view's text names, given the table's folder.
@@ -85,7 +104,7 @@ pub(crate) fn version(text: &str, table_folder: &str) -> Option<u64> {
 }
 
 // Names hold no backquote, quote or backslash (see `names`), so quoting needs no escapes.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("`{name}`")
 }
 
@@ -120,7 +139,7 @@ fn decimal(precision: u8, scale: u8) -> String {
 }
 
 /// The type that the view shows, to which it casts. `ANY` casts nothing.
-fn field_type(kind: &Type, long: bool) -> Json {
+pub(crate) fn field_type(kind: &Type, long: bool) -> Json {
     let decimal = |precision: u8, scale: u8| json!({"type": "DECIMAL", "precision": precision, "scale": scale});
     let name = match kind {
         _ if long => "ANY",

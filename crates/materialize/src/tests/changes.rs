@@ -49,7 +49,10 @@ fn inserts_updates_and_deletes_are_told_with_before_and_after() {
     lake.publish().unwrap();
     lake.apply(put_by("k", 2, 3));
     lake.publish().unwrap();
-    lake.apply(RowChange { by: Some(by(4)), ..delete("t", "k") });
+    lake.apply(RowChange {
+        by: Some(by(4)),
+        ..delete("t", "k")
+    });
     lake.apply(delete("t", "never"));
     lake.publish().unwrap();
     let events = all(&lake);
@@ -71,17 +74,34 @@ fn inserts_updates_and_deletes_are_told_with_before_and_after() {
     );
     let claims = events[1].by.as_ref().unwrap();
     assert_eq!(claims.user.as_deref(), Some("user 2"));
-    assert_eq!((claims.origin.as_deref(), claims.at), (Some("field"), 1_002));
+    assert_eq!(
+        (claims.origin.as_deref(), claims.at),
+        (Some("field"), 1_002)
+    );
     assert_eq!(claims.change, "02".repeat(32));
-    assert!(events.iter().all(|event| event.key == "k" && event.database == database(1)));
+    assert!(
+        events
+            .iter()
+            .all(|event| event.key == "k" && event.database == database(1))
+    );
     let visible = Visible::read(dir.path(), "t_changes");
     assert_eq!(visible.kind("before"), "STRUCT<`v` BIGINT>");
     assert_eq!(visible.kind("_commit_timestamp"), "TIMESTAMP");
-    let rows: BTreeMap<_, _> = visible.rows.values().map(|row| (row["_cursor"].to_string(), row)).collect();
-    let kinds: Vec<_> = rows.values().map(|row| row["_change_type"].as_str().unwrap()).collect();
+    let rows: BTreeMap<_, _> = visible
+        .rows
+        .values()
+        .map(|row| (row["_cursor"].to_string(), row))
+        .collect();
+    let kinds: Vec<_> = rows
+        .values()
+        .map(|row| row["_change_type"].as_str().unwrap())
+        .collect();
     assert_eq!(kinds, ["insert", "update", "delete"]);
     let update = rows.values().nth(1).unwrap();
-    assert_eq!((&update["before"]["v"], &update["after"]["v"]), (&1.into(), &2.into()));
+    assert_eq!(
+        (&update["before"]["v"], &update["after"]["v"]),
+        (&1.into(), &2.into())
+    );
     assert_eq!(update["_user"], "user 2");
     assert_eq!(update["_event_id"], events[1].id.as_str());
 }
@@ -110,9 +130,15 @@ fn the_feed_goes_on_from_any_cursor() {
     assert_eq!(all(&lake), events, "a restart changes nothing");
     let files = Visible::read(dir.path(), "t_changes").files;
     assert!(files.len() <= 64, "{} files", files.len());
-    let other = Cursor { epoch: lake.epoch() + 1, ..events[0].cursor };
+    let other = Cursor {
+        epoch: lake.epoch() + 1,
+        ..events[0].cursor
+    };
     let error = lake.feed("t", Some(other), 1).unwrap_err();
-    assert!(error.to_string().contains("read the table as a snapshot"), "{error}");
+    assert!(
+        error.to_string().contains("read the table as a snapshot"),
+        "{error}"
+    );
     for text in ["", "x", "0-0-0", &"f".repeat(38)] {
         text.parse::<Cursor>().unwrap_err();
     }
@@ -126,15 +152,28 @@ fn events_leave_the_feed_when_their_time_is_over() {
     lake.publish().unwrap();
     let first = all(&lake)[0].cursor;
     drop(lake);
-    let options = LakeOptions { keep_changes: Duration::ZERO, ..no_grace() };
+    let options = LakeOptions {
+        keep_changes: Duration::ZERO,
+        ..no_grace()
+    };
     let mut lake = Lake::open(dir.path(), options).unwrap();
     while !all(&lake).is_empty() {
         std::thread::yield_now();
         lake.publish().unwrap();
     }
-    let cursor = Cursor { version: first.version - 1, event: Cursor::END, ..first };
-    assert!(matches!(lake.feed("t", Some(cursor), 1), Err(LakeError::ExpiredCursor { .. })));
-    let end = Cursor { event: Cursor::END, ..first };
+    let cursor = Cursor {
+        version: first.version - 1,
+        event: Cursor::END,
+        ..first
+    };
+    assert!(matches!(
+        lake.feed("t", Some(cursor), 1),
+        Err(LakeError::ExpiredCursor { .. })
+    ));
+    let end = Cursor {
+        event: Cursor::END,
+        ..first
+    };
     assert_eq!(lake.feed("t", Some(end), 1).unwrap(), []);
     assert_eq!(Visible::read(dir.path(), "t_changes").rows.len(), 0);
 }

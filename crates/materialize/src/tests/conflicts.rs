@@ -144,7 +144,11 @@ fn what_is_settled_is_gone_and_an_empty_ledger_is_a_table() {
     drop(lake);
     let mut lake = open(dir.path());
     lake.publish().unwrap();
-    assert_eq!(ledger(dir.path(), "t_conflicts").rows.len(), 2, "a restart settles nothing");
+    assert_eq!(
+        ledger(dir.path(), "t_conflicts").rows.len(),
+        2,
+        "a restart settles nothing"
+    );
 }
 
 #[test]

@@ -150,7 +150,10 @@ fn apply(lake: &mut Lake, catalogs: &Catalogs, rows: &Rows) {
 fn delete_others(lake: &mut Lake, rows: &Rows) {
     for collection in ["t", "T"] {
         for n in 1..3 {
-            for (key, _) in lake.rows_of(database(n), collection, None, usize::MAX).unwrap() {
+            for (key, _) in lake
+                .rows_of(database(n), collection, None, usize::MAX)
+                .unwrap()
+            {
                 if !rows.contains_key(&(collection.to_owned(), database(n), key.clone())) {
                     lake.apply(RowChange {
                         database: database(n),
@@ -220,7 +223,9 @@ fn check_history(steps: &[Step]) {
     apply(&mut lake, &catalogs, &rows);
     lake.publish().unwrap();
     assert_eq!(incremental, visible(&lake, dir.path()));
-    let tables = incremental.iter().filter(|(name, _)| !name.ends_with("_rejected"));
+    let tables = incremental
+        .iter()
+        .filter(|(name, _)| !name.ends_with("_rejected"));
     let count: usize = tables.map(|(_, visible)| visible.rows.len()).sum();
     assert_eq!(count, rows.len());
 }
@@ -312,7 +317,11 @@ proptest! {
 fn check_parts(files: &[u64]) {
     let bytes: u64 = files.iter().sum();
     let most = bytes / (128 << 10) + 64;
-    assert!(files.len() as u64 <= most, "{} files of {bytes} bytes", files.len());
+    assert!(
+        files.len() as u64 <= most,
+        "{} files of {bytes} bytes",
+        files.len()
+    );
     let largest = files.last().copied().unwrap_or(0);
     assert!(largest < (288 << 10) + 21_000, "a part of {largest} bytes");
 }
@@ -379,11 +388,18 @@ fn a_change_writes_its_part_alone() {
     // The part of the row, and one of the feed.
     assert_eq!(one.parts_written, 2);
     assert!(one.bytes_written < 320 << 10, "{one:?}");
-    let wider = put("t", "00010000", record([("n", 5.into()), ("new", true.into())]));
+    let wider = put(
+        "t",
+        "00010000",
+        record([("n", 5.into()), ("new", true.into())]),
+    );
     lake.apply(wider.clone());
     let one = lake.publish().unwrap().absorbed;
     // The feed, whose columns hold whole rows, is rendered anew too.
-    assert_eq!(one.parts_written, 3, "a new column leaves rows without it alone");
+    assert_eq!(
+        one.parts_written, 3,
+        "a new column leaves rows without it alone"
+    );
     // What stays as it is costs nothing: neither the same row again nor a restart.
     lake.apply(wider.clone());
     assert_eq!(lake.publish().unwrap().absorbed, crate::Absorbed::default());

@@ -209,7 +209,7 @@ fn a_collection_s_name_is_never_a_path() {
     let shown: Vec<_> = listed
         .filter(|name| !name.starts_with(['.', '_']))
         .collect();
-    assert_eq!(shown.len(), 4 * names.len());
+    assert_eq!(shown.len(), 6 * names.len());
     assert!(shown.iter().all(|name| name.ends_with(".view.drill")));
 }
 

@@ -1,7 +1,9 @@
 //! `headwater drill` and `headwater query`
 
 use super::output;
-use crate::drill::{self, DEFAULT_PLUGIN, DEFAULT_URL, DrillOptions, QueryOptions, RunningDrill};
+use crate::drill::{
+    self, DEFAULT_PLUGIN, DEFAULT_URL, DrillOptions, QueryOptions, RunningDrill, SnapshotSchema,
+};
 use anyhow::{Context as _, bail};
 use serde_json::json;
 use std::path::PathBuf;
@@ -98,7 +100,8 @@ pub(super) struct Register {
 Examples:
   headwater query \"SHOW TABLES IN headwater\"
   headwater query \"SELECT * FROM headwater.movies\" --limit 20
-  headwater query \"SELECT count(*) AS n FROM headwater.movies\" --json")]
+  headwater query \"SELECT count(*) AS n FROM headwater.movies\" --json
+  headwater query \"SELECT count(*) FROM movies\" --as-of 41 --lake ./lake")]
 pub(super) struct Query {
     /// The statement
     sql: String,
@@ -118,6 +121,14 @@ pub(super) struct Query {
     /// Print {"columns": […], "rows": [{…}], "truncated": …}
     #[arg(long)]
     json: bool,
+
+    /// Ask one state of all tables, by the number that `headwater lake snapshots` gives; name the tables without a schema
+    #[arg(long, value_name = "SNAPSHOT", requires = "lake")]
+    as_of: Option<u64>,
+
+    /// The folder of the server's tables, on this machine
+    #[arg(long, value_name = "DIR")]
+    lake: Option<PathBuf>,
 }
 
 pub(super) fn run(command: Drill) -> anyhow::Result<()> {
@@ -202,9 +213,17 @@ async fn until_ended(drill: &mut RunningDrill) -> anyhow::Result<()> {
 }
 
 pub(super) fn query(args: Query) -> anyhow::Result<()> {
+    let snapshot = match (args.as_of, &args.lake) {
+        (Some(version), Some(lake)) => Some(SnapshotSchema::open(&args.url, lake, version)?),
+        _ => None,
+    };
+    let schema = snapshot
+        .as_ref()
+        .map_or(DEFAULT_PLUGIN, SnapshotSchema::name);
     let options = QueryOptions {
         rows: args.limit,
         timeout: Duration::from_secs(args.timeout),
+        schema: Some(schema.to_owned()),
         ..QueryOptions::default()
     };
     let spinner = output::spinner();

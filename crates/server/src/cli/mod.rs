@@ -4,6 +4,7 @@ mod conflicts;
 mod data;
 mod drill;
 mod import;
+mod lake;
 mod output;
 mod serve;
 mod show;
@@ -70,6 +71,9 @@ enum Command {
     /// Start an Apache Drill, or show it the tables.
     #[command(subcommand)]
     Drill(drill::Drill),
+    /// Verify, mend and make anew the tables that a server keeps, and list their earlier states.
+    #[command(subcommand)]
+    Lake(lake::Lake),
     /// Ask Apache Drill with SQL.
     Query(drill::Query),
 }
@@ -85,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Conflicts(command) => runtime()?.block_on(conflicts::run(command)),
         Command::Sync(command) => runtime()?.block_on(sync::run(command)),
         Command::Drill(command) => drill::run(command),
+        Command::Lake(command) => lake::run(command),
         Command::Query(command) => drill::query(command),
     });
     match outcome {

@@ -22,6 +22,8 @@ pub struct QueryOptions {
     pub bytes: u64,
     /// How long the answer may take as a whole.
     pub timeout: Duration,
+    /// The schema of tables that are named without one.
+    pub schema: Option<String>,
 }
 
 impl Default for QueryOptions {
@@ -31,6 +33,7 @@ impl Default for QueryOptions {
             rows: None,
             bytes: 256 << 20,
             timeout: Duration::from_secs(600),
+            schema: None,
         }
     }
 }
@@ -55,6 +58,9 @@ pub fn query_with(url: &str, sql: &str, options: &QueryOptions) -> Result<QueryR
     if let Some(rows) = options.rows {
         // One more than asked for shows whether there are more.
         body["autoLimit"] = json!(u64::from(rows) + 1);
+    }
+    if let Some(schema) = &options.schema {
+        body["defaultSchema"] = json!(schema);
     }
     let answer = Client::new(url, options.timeout).post("/query.json", &body, options.bytes)?;
     let mut result = QueryResult::parse(url, &answer)?;
@@ -108,6 +114,12 @@ pub fn register(url: &str, name: &str, lake: &Path) -> Result<(), DrillError> {
         }
         other => other.map(drop),
     }
+}
+
+/// Takes away the storage plugin `name`, which [`register`] made.
+pub(super) fn unregister(url: &str, name: &str) -> Result<(), DrillError> {
+    let client = Client::new(url, CONFIGURATION_TIMEOUT);
+    client.delete(&format!("/storage/{name}.json")).map(drop)
 }
 
 /// Waits for the first answer to a query.

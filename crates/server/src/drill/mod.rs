@@ -11,11 +11,13 @@ mod client;
 mod install;
 mod process;
 mod result;
+mod snapshot;
 
 pub use client::{QueryOptions, query, query_with, register};
 pub use install::{default_cache, install};
 pub use process::{DrillOptions, RunningDrill, start};
 pub use result::{Column, QueryResult};
+pub use snapshot::{SnapshotError, SnapshotSchema};
 
 use std::fmt;
 use std::io;

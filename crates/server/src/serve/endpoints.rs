@@ -70,17 +70,42 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let lake = shared.feed.status();
     let ok = |failure: &Option<String>| if failure.is_none() { 1.0 } else { 0.0 };
     let figures = [
-        ("headwater_storage_ok", "gauge", ok(&shared.peer.storage_failure())),
-        ("headwater_databases", "gauge", shared.peer.open_databases().len() as f64),
+        (
+            "headwater_storage_ok",
+            "gauge",
+            ok(&shared.peer.storage_failure()),
+        ),
+        (
+            "headwater_databases",
+            "gauge",
+            shared.peer.open_databases().len() as f64,
+        ),
         ("headwater_lake_ok", "gauge", ok(&lake.error)),
         ("headwater_lake_pending_rows", "gauge", lake.pending as f64),
-        ("headwater_lake_lag_seconds", "gauge", lake.lag.as_secs_f64()),
+        (
+            "headwater_lake_lag_seconds",
+            "gauge",
+            lake.lag.as_secs_f64(),
+        ),
         ("headwater_lake_version", "gauge", lake.version as f64),
-        ("headwater_lake_publications_total", "counter", lake.publications as f64),
-        ("headwater_lake_last_publication_bytes", "gauge", lake.bytes as f64),
-        ("headwater_lake_last_publication_seconds", "gauge", lake.took.as_secs_f64()),
+        (
+            "headwater_lake_publications_total",
+            "counter",
+            lake.publications as f64,
+        ),
+        (
+            "headwater_lake_last_publication_bytes",
+            "gauge",
+            lake.bytes as f64,
+        ),
+        (
+            "headwater_lake_last_publication_seconds",
+            "gauge",
+            lake.took.as_secs_f64(),
+        ),
     ];
-    let lines = figures.map(|(name, kind, value)| format!("# TYPE {name} {kind}\n{name} {value}\n"));
+    let lines =
+        figures.map(|(name, kind, value)| format!("# TYPE {name} {kind}\n{name} {value}\n"));
     let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4");
     ([kind], lines.concat()).into_response()
 }
@@ -92,13 +117,16 @@ async fn check_lake(
     headers: HeaderMap,
 ) -> Response {
     if let Some(origin) = stranger(&headers, &shared.origins) {
-        return refuse(StatusCode::FORBIDDEN, format!("pages of {origin} may not do this"));
+        return refuse(
+            StatusCode::FORBIDDEN,
+            format!("pages of {origin} may not do this"),
+        );
     }
-    let check = match what.as_str() {
-        "verify" => Check::Verify,
-        "repair" => Check::Repair,
-        "rebuild" => Check::Rebuild,
-        _ => return refuse(StatusCode::NOT_FOUND, "there are verify, repair and rebuild".into()),
+    let Some(check) = Check::of_name(&what) else {
+        return refuse(
+            StatusCode::NOT_FOUND,
+            "there are verify, repair and rebuild".into(),
+        );
     };
     let feed = Arc::clone(&shared.feed);
     match tokio::task::spawn_blocking(move || feed.check(check)).await {

@@ -55,7 +55,10 @@ impl Mapping {
                 by: None,
             };
             let rows = lake.rows_of(database, collection, None, usize::MAX)?;
-            let gone = rows.into_iter().map(|(key, _)| key).filter(|key| !keys.contains(key));
+            let gone = rows
+                .into_iter()
+                .map(|(key, _)| key)
+                .filter(|key| !keys.contains(key));
             changes.extend(gone.map(|key| change(key, None)));
             let rows = records.into_iter();
             changes.extend(rows.map(|(key, record)| change(key, Some(record))));

@@ -4,6 +4,7 @@
 //! Needs a Java 17 development kit, and Maven once. One Drillbit serves all steps, as each takes ten seconds to start.
 
 mod declared;
+mod feeds;
 mod torture;
 
 use headwater_core::json::record_from_str;
@@ -37,6 +38,7 @@ fn a_real_drillbit_reads_every_cell() {
     empty_tables_answer(&drill, &mut lake);
     names_lead_to_their_columns(&drill, &mut lake);
     tables_widen_under_queries(&drill, &mut lake, &root);
+    feeds::tell_what_happened(&drill, &mut lake, &root);
     drill.stop().unwrap();
 }
 

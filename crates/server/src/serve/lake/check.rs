@@ -1,11 +1,11 @@
 //! Whether the lake shows what the databases hold, and how to make it so again.
 
 use super::keeper::{CHUNK, Keeper, Rebuilt, at_rest};
-use super::queue::Unread;
 use super::lock;
+use super::queue::Unread;
 use headwater::Database;
 use headwater_materialize::{FilesReport, LakeError, canonical};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,11 +22,28 @@ pub enum Check {
     Rebuild,
 }
 
+impl Check {
+    /// Its name in commands and paths.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Repair => "repair",
+            Self::Rebuild => "rebuild",
+        }
+    }
+
+    /// The one of this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let all = [Self::Verify, Self::Repair, Self::Rebuild];
+        all.into_iter().find(|check| check.name() == name)
+    }
+}
+
 /// How many keys that differ are named for each collection of a database.
 const NAMED: usize = 10;
 
 /// What was compared, and what differed.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct CheckReport {
     /// Whether the lake is what it must be (now, if it was mended).
     pub ok: bool,
@@ -53,7 +70,7 @@ pub struct CheckReport {
 }
 
 /// A collection of a database, and its rows in the lake.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct TableReport {
     /// The database's id.
     pub database: String,
@@ -72,8 +89,11 @@ pub struct TableReport {
 }
 
 impl TableReport {
-    fn is_equal(&self) -> bool {
-        self.records_hash == self.rows_hash && self.records == self.rows && self.differing.is_empty()
+    /// Whether its rows are its records.
+    pub fn is_equal(&self) -> bool {
+        self.records_hash == self.rows_hash
+            && self.records == self.rows
+            && self.differing.is_empty()
     }
 }
 
@@ -130,12 +150,22 @@ impl Keeper {
         let mut report = self.verify()?;
         report.new_epoch = files.is_beyond_repair();
         report.mended = found.damaged;
-        report.mended.extend(found.tables.iter().filter(|table| !table.is_equal()).map(|table| {
-            format!(
-                "{} of the database {}: {} records, {} rows; differing: {:?}",
-                table.collection, table.database, table.records, table.rows, table.differing
-            )
-        }));
+        report.mended.extend(
+            found
+                .tables
+                .iter()
+                .filter(|table| !table.is_equal())
+                .map(|table| {
+                    format!(
+                        "{} of the database {}: {} records, {} rows; differing: {:?}",
+                        table.collection,
+                        table.database,
+                        table.records,
+                        table.rows,
+                        table.differing
+                    )
+                }),
+        );
         Ok(with_shares(report, rebuilt))
     }
 
@@ -166,8 +196,14 @@ impl Keeper {
         {
             let mut queue = lock(&self.feed.queue);
             let all: Vec<_> = queue.databases.keys().copied().collect();
-            queue.unread.extend(all.into_iter().map(|id| (id, Unread::All)));
-            let plain: Vec<_> = queue.mapping.iter().flat_map(|mapping| mapping.documents()).collect();
+            queue
+                .unread
+                .extend(all.into_iter().map(|id| (id, Unread::All)));
+            let plain: Vec<_> = queue
+                .mapping
+                .iter()
+                .flat_map(|mapping| mapping.documents())
+                .collect();
             queue.waiting.plain.extend(plain);
         }
         self.read_unread()
@@ -202,7 +238,9 @@ impl Keeper {
         };
         let mut after: Option<String> = None;
         loop {
-            let rows = self.lake.rows_of(database.id(), collection, after.as_deref(), CHUNK)?;
+            let rows = self
+                .lake
+                .rows_of(database.id(), collection, after.as_deref(), CHUNK)?;
             let end = rows.last().map(|(key, _)| key.clone());
             let upto = |key: &String| end.as_ref().is_none_or(|end| key <= end);
             let mut chunk = Vec::new();
@@ -232,11 +270,17 @@ impl Keeper {
         let (feed, name) = (Arc::clone(&self.feed), collection.to_owned());
         let read = at_rest(database, move |core| {
             let read = |key: String| Some((core.get(&name, &key).map(canonical)?, key));
-            let records = keys.into_iter().filter_map(read).map(|(record, key)| (key, record));
+            let records = keys
+                .into_iter()
+                .filter_map(read)
+                .map(|(record, key)| (key, record));
             let queue = lock(&feed.queue);
             let waits = queue.waiting.rows.keys();
             let own = waits.filter(|(id, collection, _)| *id == core.id() && *collection == name);
-            (records.collect(), own.map(|(_, _, key)| key.clone()).collect())
+            (
+                records.collect(),
+                own.map(|(_, _, key)| key.clone()).collect(),
+            )
         });
         read.unwrap_or_default()
     }
@@ -264,17 +308,22 @@ impl TableReport {
         self.records += settled(records, of_records);
         self.rows += settled(rows, of_rows);
         let keys: BTreeSet<_> = records.keys().chain(rows.keys()).collect();
-        let differs = |key: &&String| {
-            !waiting.contains(*key) && records.get(*key) != rows.get(*key)
-        };
+        let differs =
+            |key: &&String| !waiting.contains(*key) && records.get(*key) != rows.get(*key);
         let room = NAMED - self.differing.len().min(NAMED);
-        self.differing.extend(keys.into_iter().filter(differs).take(room).cloned());
+        self.differing
+            .extend(keys.into_iter().filter(differs).take(room).cloned());
     }
 }
 
 fn of_files(files: &FilesReport) -> CheckReport {
     let named = files.findings.iter().map(|finding| {
-        format!("{} ({}): {}", finding.path.display(), finding.table, finding.reason)
+        format!(
+            "{} ({}): {}",
+            finding.path.display(),
+            finding.table,
+            finding.reason
+        )
     });
     CheckReport {
         files: files.parts,

@@ -47,10 +47,10 @@ impl Keeper {
     }
 
     pub fn run(mut self) {
-        let mut retry_at = None;
+        // First what is there already, so that the change feeds begin before anything else comes.
+        let mut stopping = false;
         loop {
-            let stopping = self.wait_for_work(retry_at);
-            retry_at = match self.publish_all() {
+            let retry_at = match self.publish_all() {
                 Ok(()) => None,
                 Err(error) => {
                     self.failed(&error);
@@ -62,6 +62,7 @@ impl Keeper {
             if stopping {
                 return;
             }
+            stopping = self.wait_for_work(retry_at);
         }
     }
 
@@ -137,7 +138,8 @@ impl Keeper {
             for (collection, declared) in database.collections() {
                 self.lake.declare(&collection);
                 let declared = declarations(&declared);
-                self.lake.declare_fields(database.id(), &collection, declared);
+                self.lake
+                    .declare_fields(database.id(), &collection, declared);
             }
         }
         self.apply(waiting);
@@ -154,7 +156,8 @@ impl Keeper {
             });
         }
         for ((database, collection, key), open) in waiting.conflicts {
-            self.lake.apply_conflicts(database, &collection, &key, &open);
+            self.lake
+                .apply_conflicts(database, &collection, &key, &open);
         }
         for (database, heads) in waiting.heads {
             // One that is still to be read is taken in up to no heads yet.
@@ -165,7 +168,9 @@ impl Keeper {
         let mapping = lock(&self.feed.queue).mapping.take();
         // The mapping is used without the lock: plain documents are read under theirs, which comes first.
         if let Some(mapping) = mapping {
-            mapping.collections().for_each(|name| self.lake.declare(name));
+            mapping
+                .collections()
+                .for_each(|name| self.lake.declare(name));
             for document in waiting.plain {
                 match mapping.rows(document, &self.lake) {
                     Ok(rows) => rows.into_iter().for_each(|row| self.lake.apply(row)),
@@ -234,7 +239,10 @@ impl Keeper {
     fn all_read(&mut self, database: &Database) -> Result<(), LakeError> {
         let feed = Arc::clone(&self.feed);
         at_rest(database, move |core| {
-            lock(&feed.queue).waiting.heads.insert(core.id(), core.heads());
+            lock(&feed.queue)
+                .waiting
+                .heads
+                .insert(core.id(), core.heads());
         });
         self.lake.absorb().map(drop)
     }
@@ -252,7 +260,9 @@ impl Keeper {
         };
         let mut after: Option<String> = None;
         loop {
-            let rows = self.lake.rows_of(database.id(), collection, after.as_deref(), CHUNK)?;
+            let rows = self
+                .lake
+                .rows_of(database.id(), collection, after.as_deref(), CHUNK)?;
             let Some((last, _)) = rows.last() else { break };
             after = Some(last.clone());
             keys.extend(rows.into_iter().map(|(key, _)| key));
@@ -261,7 +271,9 @@ impl Keeper {
             let rest = keys.iter().nth(CHUNK).cloned();
             let rest = rest.map_or_else(BTreeSet::new, |key| keys.split_off(&key));
             let chunk = std::mem::replace(&mut keys, rest).into_iter();
-            let chunk = chunk.map(|key| ((collection.to_owned(), key), None)).collect();
+            let chunk = chunk
+                .map(|key| ((collection.to_owned(), key), None))
+                .collect();
             self.read_rows_by(database, chunk, rebuilt)?;
         }
         Ok(())
@@ -295,7 +307,16 @@ impl Keeper {
             };
             let read: Vec<_> = rows.into_iter().map(read).collect();
             let mut queue = lock(&feed.queue);
-            for (collection, by, Standing { key, record, conflicts }) in read {
+            for (
+                collection,
+                by,
+                Standing {
+                    key,
+                    record,
+                    conflicts,
+                },
+            ) in read
+            {
                 let row: Row = (core.id(), collection, key);
                 queue.waiting.put_conflicts(row.clone(), conflicts);
                 queue.waiting.put(row, record, by);

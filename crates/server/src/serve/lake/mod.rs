@@ -100,11 +100,16 @@ impl LakeFeed {
     }
 
     pub fn status(&self) -> Status {
-        let ended = lock(&self.thread).as_ref().is_some_and(JoinHandle::is_finished);
+        let ended = lock(&self.thread)
+            .as_ref()
+            .is_some_and(JoinHandle::is_finished);
         let defect = || "publishing has ended: restart the server, and please report it".to_owned();
         let status = lock(&self.status).clone();
         let queue = lock(&self.queue);
-        let waits = queue.waiting.since.map_or(Duration::ZERO, |since| since.elapsed());
+        let waits = queue
+            .waiting
+            .since
+            .map_or(Duration::ZERO, |since| since.elapsed());
         Status {
             error: status.error.clone().or_else(|| ended.then(defect)),
             pending: status.pending + queue.waiting.len(),

@@ -50,7 +50,12 @@ impl Waiting {
     }
 
     pub fn put(&mut self, row: Row, record: Option<Record>, by: Option<Attribution>) {
-        let size = |record: &Record| record.values().map(|value| 64 + value.size()).sum::<usize>();
+        let size = |record: &Record| {
+            record
+                .values()
+                .map(|value| 64 + value.size())
+                .sum::<usize>()
+        };
         self.bytes += 256 + record.as_ref().map_or(0, size);
         self.rows.insert(row, Latest { record, by });
         self.touch();
@@ -126,7 +131,9 @@ impl Queue {
             return;
         };
         let rules = ReadRules::of(declared);
-        let known = self.rules.insert((core.id(), collection.to_owned()), rules.clone());
+        let known = self
+            .rules
+            .insert((core.id(), collection.to_owned()), rules.clone());
         if known.unwrap_or_default() != rules {
             let unread = self.unread.entry(core.id());
             let unread = unread.or_insert_with(|| Unread::Collections(BTreeSet::new()));
