@@ -2,7 +2,7 @@
 //! over files of newline-delimited JSON, with the rows of all databases.
 //!
 //! A [`Lake`] owns a folder. Changes go in with [`Lake::apply`], which only changes memory; [`Lake::publish`] writes what
-//! changed and makes it visible. The code is synchronous, knows no network and no documents, and draws no random numbers.
+//! changed and makes it visible. Rows are on the disk, and in memory only what waits. The code is synchronous, knows no network and no documents, and draws no random numbers.
 //!
 //! # Types
 //!
@@ -60,7 +60,7 @@
 //! Databases share a table. A type counts if all databases that declare one for the field declare the same (`int` and
 //! `counter`, `string` and `text` being the same); else the column is inferred until they agree, and nothing is rejected.
 //!
-//! `<table>_rejected` is there as soon as a type is declared in the collection, also while it is empty:
+//! `<table>_rejected` is there also while it is empty:
 //!
 //! | Column | |
 //! | --- | --- |
@@ -115,21 +115,46 @@
 //! `_database`, `_key`, `field` and `lost_claim` together name a row. A conflict without a loser, whose policy could not be
 //! carried out on values that are alike, has none.
 //!
+//! # Change feeds
+//!
+//! `<table>_changes` has an event for each row that a commit inserted, updated or deleted. A commit takes in all that waits, so edits
+//! of one record that come within one publication interval are one event, from what the row was before the first to what it is
+//! after the last. Events are the differences between the states that the lake has committed, and are committed with them: there is none
+//! twice and none missing, whatever crashes. What is there before the first publication of a lake is its baseline and not told.
+//!
+//! | Column | |
+//! | --- | --- |
+//! | `_key`, `_database` | the record's |
+//! | `_change_type` | `insert`, `update` or `delete` |
+//! | `_commit_version`, `_commit_timestamp` | the commit: its number, which is the snapshot's too, and this server's clock |
+//! | `_cursor` | the event's place; cursors are in the order of the feed, and [`Lake::feed`] goes on after one |
+//! | `_event_id` | the same whenever the event is told: of the record and of the change that did it; where none is known, of the cursor |
+//! | `_actor`, `_change`, `_user`, `_origin`, `_edited_at` | the latest change that led to it, and what its writer claims; null where it is not known, as when other rules came to decide |
+//! | `before`, `after` | the row, as a `STRUCT` of the columns that the table has now |
+//!
+//! `<table>_history` has the same as rows with the time from which each was so and until which (`_valid_from`, `_valid_to`: null for those that
+//! still are); `<table>_debezium` in the form of Debezium's envelope. Events leave after [`LakeOptions::keep_changes`]; a cursor before
+//! those that are kept has expired. A lake that lost its rows, or is made anew, begins another epoch, in which earlier cursors have expired.
+//!
 //! # Files
 //!
 //! ```text
 //! LAKE/movies.view.drill                     what Drill lists: a view on one version, replaced by rename
 //! LAKE/.headwater/lock                       held while a process publishes here
-//! LAKE/.headwater/<hash of the collection>/schema.json          names and types as recorded
-//! LAKE/.headwater/<hash of the collection>/<version>/<hash of the content>.json
-//! LAKE/.headwater/<hash of the collection>_conflicts/…          the same of its conflicts
-//! LAKE/.headwater/<hash of the collection>_rejected/…           the same of its rejected values
+//! LAKE/.headwater/state.redb                 which parts there are, names and types as recorded, heads up to which databases are in
+//! LAKE/.headwater/<hash of the collection>/records/parts/7.rows     rows exactly, packed, with a checksum
+//! LAKE/.headwater/<hash of the collection>/records/parts/7.json     the same rows as Drill reads them
+//! LAKE/.headwater/<hash of the collection>/records/g9/7.json        a group: links to parts that follow each other
+//! LAKE/.headwater/<hash of the collection>/records/v41/g9           a version: links to groups, and its views beside them
+//! LAKE/.headwater/<hash of the collection>/changes/…                the same of its events; conflicts, rejected
 //! ```
 //!
-//! Rows are in order of database and key, in parts of about 192 KiB (at least 128, at most 512 plus a row; the last may be
-//! smaller). A publication writes the parts that changed into a new version's folder, links the others, waits until all of it
-//! is on the disk and then replaces the view. So a query sees one published state of a table, whatever happens meanwhile, and a
-//! crash at any moment leaves the one before or the one after. Versions that were replaced stay for [`LakeOptions::grace`].
+//! Rows are in order of database and key, in parts of about 176 KiB (128 to 288, unless a group has but one). Parts and groups are never
+//! changed, only replaced, so what a change costs does not grow with the table: a part, a group of links, a list of groups. [`Lake::absorb`]
+//! writes the parts that change and then commits them, with their events and the heads, in one step of `state.redb`; [`Lake::publish`] makes
+//! a version of what was committed and then replaces the view. So a query sees one published state of a table, whatever happens
+//! meanwhile, and a crash at any moment leaves the one before or the one after. Versions that were replaced stay for
+//! [`LakeOptions::keep_snapshots`]: [`snapshots`] lists them, and [`views_at`] gives the views of all tables in one.
 //!
 //! Where a table has nested columns or no rows, each file begins with a row without key that shows Drill all members, and the
 //! view leaves it out. Without it Drill gives nulls for members that the file at hand lacks, or fails.
