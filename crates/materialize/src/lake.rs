@@ -46,11 +46,11 @@ pub struct LakeOptions {
 }
 
 impl Default for LakeOptions {
-    /// Ten minutes of snapshots, a week of changes.
+    /// A minute of snapshots, a week of changes.
     fn default() -> Self {
         Self {
             drill_schema: "headwater".to_owned(),
-            keep_snapshots: Duration::from_secs(600),
+            keep_snapshots: Duration::from_secs(60),
             keep_changes: Duration::from_secs(7 * 24 * 3600),
         }
     }

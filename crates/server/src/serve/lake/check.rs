@@ -1,10 +1,10 @@
 //! Whether the lake shows what the databases hold, and how to make it so again.
 
-use super::keeper::{CHUNK, Keeper, Rebuilt, at_rest};
+use super::keeper::{CHUNK, KeepError, Keeper, Rebuilt, at_rest};
 use super::lock;
 use super::queue::Unread;
 use headwater::Database;
-use headwater_materialize::{FilesReport, LakeError, canonical};
+use headwater_materialize::{FilesReport, canonical};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,7 +108,7 @@ impl Keeper {
         }
     }
 
-    fn check(&mut self, check: Check) -> Result<CheckReport, LakeError> {
+    fn check(&mut self, check: Check) -> Result<CheckReport, KeepError> {
         let started = Instant::now();
         let mut report = match check {
             Check::Verify => self.verify()?,
@@ -119,7 +119,7 @@ impl Keeper {
         Ok(report)
     }
 
-    fn verify(&mut self) -> Result<CheckReport, LakeError> {
+    fn verify(&mut self) -> Result<CheckReport, KeepError> {
         self.publish_all()?;
         let files = self.lake.check_files()?;
         let mut report = of_files(&files);
@@ -130,7 +130,7 @@ impl Keeper {
         Ok(report)
     }
 
-    fn repair(&mut self) -> Result<CheckReport, LakeError> {
+    fn repair(&mut self) -> Result<CheckReport, KeepError> {
         let files = self.lake.check_files()?;
         let found = match files.is_beyond_repair() {
             true => of_files(&files),
@@ -169,7 +169,7 @@ impl Keeper {
         Ok(with_shares(report, rebuilt))
     }
 
-    fn verify_rows(&mut self, files: &FilesReport) -> Result<CheckReport, LakeError> {
+    fn verify_rows(&mut self, files: &FilesReport) -> Result<CheckReport, KeepError> {
         self.publish_all()?;
         Ok(CheckReport {
             tables: self.compare()?,
@@ -177,7 +177,7 @@ impl Keeper {
         })
     }
 
-    fn rebuild(&mut self) -> Result<CheckReport, LakeError> {
+    fn rebuild(&mut self) -> Result<CheckReport, KeepError> {
         self.take_over();
         self.lake.begin_anew()?;
         let mut rebuilt = self.read_all()?;
@@ -192,7 +192,7 @@ impl Keeper {
     }
 
     /// Reads every record of every database.
-    fn read_all(&mut self) -> Result<Rebuilt, LakeError> {
+    fn read_all(&mut self) -> Result<Rebuilt, KeepError> {
         {
             let mut queue = lock(&self.feed.queue);
             let all: Vec<_> = queue.databases.keys().copied().collect();
@@ -210,7 +210,7 @@ impl Keeper {
     }
 
     /// Compares each collection of each database with its rows.
-    fn compare(&mut self) -> Result<Vec<TableReport>, LakeError> {
+    fn compare(&mut self) -> Result<Vec<TableReport>, KeepError> {
         let databases: Vec<Database> = lock(&self.feed.queue).databases.values().cloned().collect();
         let mut tables = Vec::new();
         for database in databases {
@@ -225,9 +225,9 @@ impl Keeper {
         &mut self,
         database: &Database,
         collection: &str,
-    ) -> Result<TableReport, LakeError> {
+    ) -> Result<TableReport, KeepError> {
         let name = collection.to_owned();
-        let keys = at_rest(database, move |core| core.keys(&name)).unwrap_or_default();
+        let keys = at_rest(database, move |core| core.keys(&name))?;
         let mut keys: Vec<String> = keys.into_iter().collect();
         keys.reverse();
         let mut hashes = [Sha256::new(), Sha256::new()];
@@ -248,7 +248,7 @@ impl Keeper {
                 chunk.push(key);
             }
             let rows: BTreeMap<String, String> = rows.into_iter().collect();
-            let (records, waiting) = self.records(database, collection, chunk);
+            let (records, waiting) = self.records(database, collection, chunk)?;
             report.compare(&mut hashes, &records, &rows, &waiting);
             match end {
                 Some(end) => after = Some(end),
@@ -266,9 +266,9 @@ impl Keeper {
         database: &Database,
         collection: &str,
         keys: Vec<String>,
-    ) -> (BTreeMap<String, String>, BTreeSet<String>) {
+    ) -> Result<(BTreeMap<String, String>, BTreeSet<String>), KeepError> {
         let (feed, name) = (Arc::clone(&self.feed), collection.to_owned());
-        let read = at_rest(database, move |core| {
+        at_rest(database, move |core| {
             let read = |key: String| Some((core.get(&name, &key).map(canonical)?, key));
             let records = keys
                 .into_iter()
@@ -281,8 +281,7 @@ impl Keeper {
                 records.collect(),
                 own.map(|(_, _, key)| key.clone()).collect(),
             )
-        });
-        read.unwrap_or_default()
+        })
     }
 }
 

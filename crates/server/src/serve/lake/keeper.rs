@@ -19,6 +19,19 @@ pub(super) const CHUNK: usize = 1_000;
 /// How many bytes of rows are gathered in memory before they are written.
 const GATHERED: usize = 16 << 20;
 
+/// What keeps the lake from being what the databases hold.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeepError {
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// A database was closed before it was read. It is read when the server starts again.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+type Result<T> = std::result::Result<T, KeepError>;
+
 /// What was read and written anew.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rebuilt {
@@ -51,8 +64,8 @@ impl Keeper {
         let mut stopping = false;
         loop {
             let retry_at = match self.publish_all() {
-                Ok(()) => None,
-                Err(error) => {
+                Ok(()) | Err(KeepError::Stopping) => None,
+                Err(KeepError::Lake(error)) => {
                     self.failed(&error);
                     Some(Instant::now() + RETRY)
                 }
@@ -87,7 +100,7 @@ impl Keeper {
     }
 
     /// Takes over all that waits, reads what has to be read, and publishes.
-    pub fn publish_all(&mut self) -> Result<(), LakeError> {
+    pub fn publish_all(&mut self) -> Result<()> {
         self.take_over();
         self.read_unread()?;
         let started = Instant::now();
@@ -185,7 +198,7 @@ impl Keeper {
     }
 
     /// Reads what has to be read of each database. Only then may anything be published.
-    pub fn read_unread(&mut self) -> Result<Rebuilt, LakeError> {
+    pub fn read_unread(&mut self) -> Result<Rebuilt> {
         let mut rebuilt = Rebuilt::default();
         loop {
             let next = {
@@ -212,12 +225,11 @@ impl Keeper {
         database: &Database,
         unread: &Unread,
         rebuilt: &mut Rebuilt,
-    ) -> Result<(), LakeError> {
+    ) -> Result<()> {
         let id = database.id();
         if *unread == Unread::SinceTakenIn {
             let heads = self.lake.heads(id)?;
-            let missed = at_rest(database, move |core| core.missed_since(&heads));
-            if let Some(Some(missed)) = missed {
+            if let Some(missed) = at_rest(database, move |core| core.missed_since(&heads))? {
                 let rows: Vec<_> = missed.into_iter().collect();
                 for chunk in rows.chunks(CHUNK) {
                     self.read_rows(database, chunk.to_vec(), rebuilt)?;
@@ -236,15 +248,16 @@ impl Keeper {
     }
 
     /// Notes that all of a database was read: up to the heads that it has now.
-    fn all_read(&mut self, database: &Database) -> Result<(), LakeError> {
+    fn all_read(&mut self, database: &Database) -> Result<()> {
         let feed = Arc::clone(&self.feed);
         at_rest(database, move |core| {
             lock(&feed.queue)
                 .waiting
                 .heads
                 .insert(core.id(), core.heads());
-        });
-        self.lake.absorb().map(drop)
+        })?;
+        self.lake.absorb()?;
+        Ok(())
     }
 
     /// Reads every key that the collection or its table has, in their order and some at a time.
@@ -253,11 +266,9 @@ impl Keeper {
         database: &Database,
         collection: &str,
         rebuilt: &mut Rebuilt,
-    ) -> Result<(), LakeError> {
+    ) -> Result<()> {
         let name = collection.to_owned();
-        let Some(mut keys) = at_rest(database, move |core| core.keys(&name)) else {
-            return Ok(());
-        };
+        let mut keys = at_rest(database, move |core| core.keys(&name))?;
         let mut after: Option<String> = None;
         loop {
             let rows = self
@@ -284,7 +295,7 @@ impl Keeper {
         database: &Database,
         rows: Vec<((String, String), Attribution)>,
         rebuilt: &mut Rebuilt,
-    ) -> Result<(), LakeError> {
+    ) -> Result<()> {
         let rows = rows.into_iter().map(|(row, by)| (row, Some(by))).collect();
         self.read_rows_by(database, rows, rebuilt)
     }
@@ -296,7 +307,7 @@ impl Keeper {
         database: &Database,
         rows: BTreeMap<(String, String), Option<Attribution>>,
         rebuilt: &mut Rebuilt,
-    ) -> Result<(), LakeError> {
+    ) -> Result<()> {
         rebuilt.records += rows.len() as u64;
         let feed = Arc::clone(&self.feed);
         let spent = at_rest(database, move |core| {
@@ -322,8 +333,8 @@ impl Keeper {
                 queue.waiting.put(row, record, by);
             }
             started.elapsed()
-        });
-        rebuilt.resolving += spent.unwrap_or_default();
+        })?;
+        rebuilt.resolving += spent;
         self.take_over();
         if self.lake.pending_bytes() >= GATHERED {
             let started = Instant::now();
@@ -334,10 +345,10 @@ impl Keeper {
     }
 }
 
-/// Reads a database when all that it has is durable and told. Nothing if it is closed.
+/// Reads a database when all that it has is durable and told.
 pub(super) fn at_rest<T: Send + 'static>(
     database: &Database,
     read: impl FnOnce(&headwater_core::Database) -> T + Send + 'static,
-) -> Option<T> {
-    block_on(database.inspect_durable(read)).ok()
+) -> Result<T> {
+    block_on(database.inspect_durable(read)).map_err(|_| KeepError::Stopping)
 }
