@@ -185,6 +185,7 @@ impl Node {
                     self.events
                         .extend(events.iter().map(|event| event.document));
                 }
+                Output::AtRest => assert!(self.writing.is_empty(), "a batch is in flight"),
                 Output::Acknowledged {
                     document, heads, ..
                 } => self.acknowledged.push((document, heads)),
