@@ -299,6 +299,44 @@ fn answers_stop_where_too_much_waits_to_be_sent() {
 }
 
 #[test]
+fn who_follows_hears_of_a_batch_before_the_next_is_applied_and_can_make_it_wait() {
+    let mut engine = engine_with(EngineConfig::new(PeerId::new("server")));
+    let batch = headwater_sync::engine::BatchId;
+    let values = |engine: &TestEngine| {
+        let document: &automerge::Automerge = engine.replica().document(&document(9)).unwrap();
+        document.stats().num_changes
+    };
+    put(&mut engine, document(9), 1);
+    outputs(&mut engine);
+    put(&mut engine, document(9), 2);
+    engine.want_rest();
+    assert!(outputs(&mut engine).is_empty(), "the first batch is in flight");
+    engine.persisted(batch(0), Ok(()));
+    let changes = values(&engine);
+    let mut told = Vec::new();
+    while let Some(output) = engine.poll_output() {
+        match output {
+            Output::Events(_) => told.push("events"),
+            Output::AtRest => told.push("rest"),
+            Output::Persist { .. } => told.push("persist"),
+            _ => continue,
+        }
+        let applied = values(&engine) > changes;
+        assert_eq!(applied, told.contains(&"persist"), "{told:?}");
+    }
+    assert_eq!(told, ["events", "rest", "persist"]);
+
+    engine.hold(true);
+    put(&mut engine, document(9), 3);
+    engine.persisted(batch(1), Ok(()));
+    let held = outputs(&mut engine);
+    assert!(!held.iter().any(|output| matches!(output, Output::Persist { .. })), "it is held");
+    engine.hold(false);
+    let go_on = outputs(&mut engine);
+    assert!(matches!(go_on[..], [Output::Persist { .. }]));
+}
+
+#[test]
 fn a_peer_that_is_too_fast_is_paused_and_resumed() {
     let mut config = EngineConfig::new(PeerId::new("server"));
     config.backlog = 4000;
