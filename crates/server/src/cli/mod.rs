@@ -4,10 +4,12 @@ mod conflicts;
 mod data;
 mod drill;
 mod import;
+mod into;
 mod output;
 mod serve;
 mod show;
 mod sync;
+mod write;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -70,7 +72,7 @@ enum Command {
     /// Start an Apache Drill, or show it the tables.
     #[command(subcommand)]
     Drill(drill::Drill),
-    /// Ask Apache Drill with SQL.
+    /// Ask Apache Drill with SQL; print the rows, or write them into a collection.
     Query(drill::Query),
 }
 

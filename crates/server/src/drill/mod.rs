@@ -12,10 +12,12 @@ mod install;
 mod process;
 mod result;
 
-pub use client::{QueryOptions, query, query_with, register};
+pub(crate) use client::statement;
+pub use client::{QueryOptions, copy_answer, query, query_with, register};
 pub use install::{default_cache, install};
 pub use process::{DrillOptions, RunningDrill, start};
 pub use result::{Column, QueryResult};
+pub(crate) use result::{completed, date_time, time_of_day};
 
 use std::fmt;
 use std::io;
