@@ -84,6 +84,15 @@ impl Written {
         }
         writes
     }
+
+    /// Counts a record that `operation` changes.
+    fn count(&mut self, operation: &Operation, before: &Look) {
+        match (operation, &before.record) {
+            (Operation::Delete(_), _) => self.deleted += 1,
+            (_, None) => self.inserted += 1,
+            (_, Some(_)) => self.updated += 1,
+        }
+    }
 }
 
 impl std::ops::AddAssign for Written {
@@ -126,6 +135,19 @@ struct Planned {
 }
 
 impl Database {
+    /// How many records a write would change; `changes` stays empty, and nothing is changed.
+    pub fn preview(&self, write: &Write) -> Result<Written, WriteError> {
+        check_collection(&write.collection)?;
+        let mut local = LocalWrite::default();
+        let planned = self.plan(write, &write.operation, &mut local)?;
+        self.check_ops(&write.collection, &planned.steps)?;
+        let mut written = local.written;
+        for pending in &planned.pending {
+            written.count(&write.operation, &pending.before);
+        }
+        Ok(written)
+    }
+
     /// Applies a write. On an error nothing is changed.
     pub fn write(&mut self, write: Write) -> Result<LocalWrite, WriteError> {
         check_collection(&write.collection)?;
@@ -351,11 +373,7 @@ impl Database {
             by = change.as_ref().map(Attribution::of).or(by);
         }
         for Pending { key, before } in planned.pending {
-            match (&write.operation, &before.record) {
-                (Operation::Delete(_), _) => local.written.deleted += 1,
-                (_, None) => local.written.inserted += 1,
-                (_, Some(_)) => local.written.updated += 1,
-            }
+            local.written.count(&write.operation, &before);
             if self.observe == Observe::Nothing {
                 continue;
             }

@@ -72,21 +72,23 @@ impl Collection {
         records: impl IntoIterator<Item = (String, Record)>,
     ) -> Result<Written, Error> {
         let mut total = Written::default();
-        let mut batch = BTreeMap::new();
-        let mut cost = 0;
-        let mut records = records.into_iter().peekable();
-        while let Some((key, record)) = records.next() {
-            cost += put_cost(&record);
-            batch.insert(key, record);
-            let ends = records.peek().is_none_or(|(next, record)| {
-                batch.contains_key(next) || cost + put_cost(record) > MAX_PUT_COST
-            });
-            if ends || batch.len() == PUT_BATCH {
-                cost = 0;
-                let batch = std::mem::take(&mut batch);
-                let operation = Operation::PutKnown(batch, Arc::clone(&self.known));
-                total += self.database.write(&self.name, operation).await?;
-            }
+        for batch in batches(records) {
+            let operation = Operation::PutKnown(batch, Arc::clone(&self.known));
+            total += self.database.write(&self.name, operation).await?;
+        }
+        Ok(total)
+    }
+
+    /// How many records [`put_many`](Self::put_many) would insert, update and leave as they are, without doing it. Each key
+    /// should stand once.
+    pub fn preview_put(
+        &self,
+        records: impl IntoIterator<Item = (String, Record)>,
+    ) -> Result<Written, Error> {
+        let mut total = Written::default();
+        for batch in batches(records) {
+            let operation = Operation::PutKnown(batch, Arc::clone(&self.known));
+            total += self.database.preview(&self.name, operation)?;
         }
         Ok(total)
     }
@@ -178,6 +180,28 @@ impl Collection {
         let node = &self.database.node.node;
         node.read(|replica| replica.0.provenance(&self.name, key))
     }
+}
+
+/// Records as they go into one change each: of a bounded size, and no key twice.
+fn batches(
+    records: impl IntoIterator<Item = (String, Record)>,
+) -> impl Iterator<Item = BTreeMap<String, Record>> {
+    let mut records = records.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let mut batch = BTreeMap::new();
+        let mut cost = 0;
+        while let Some((key, record)) = records.next() {
+            cost += put_cost(&record);
+            batch.insert(key, record);
+            let ends = records.peek().is_none_or(|(next, record)| {
+                batch.contains_key(next) || cost + put_cost(record) > MAX_PUT_COST
+            });
+            if ends || batch.len() == PUT_BATCH {
+                break;
+            }
+        }
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 /// Records by key, each a `T`.

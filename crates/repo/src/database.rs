@@ -217,8 +217,28 @@ impl Database {
         collection: &str,
         operation: Operation,
     ) -> Result<Written, Error> {
+        match self
+            .node
+            .node
+            .write(self.stated(collection, operation))
+            .await
+        {
+            Ok(done) => Ok(done.written),
+            Err(NotWritten::Rejected(error)) => Err(error.into()),
+            Err(NotWritten::NotDurable(reason)) => Err(Error::NotSaved { reason }),
+        }
+    }
+
+    /// What a write would do, without doing it.
+    pub(crate) fn preview(&self, collection: &str, operation: Operation) -> Result<Written, Error> {
+        let write = self.stated(collection, operation);
+        Ok(self.inspect(|core| core.preview(&write))?)
+    }
+
+    /// An operation with what this peer says of itself.
+    fn stated(&self, collection: &str, operation: Operation) -> Write {
         let options = &self.peer.inner.options;
-        let write = Write {
+        Write {
             collection: collection.to_owned(),
             operation,
             context: WriteContext {
@@ -226,11 +246,6 @@ impl Database {
                 user: options.user.clone(),
                 at: runtime::wall_clock(),
             },
-        };
-        match self.node.node.write(write).await {
-            Ok(done) => Ok(done.written),
-            Err(NotWritten::Rejected(error)) => Err(error.into()),
-            Err(NotWritten::NotDurable(reason)) => Err(Error::NotSaved { reason }),
         }
     }
 }

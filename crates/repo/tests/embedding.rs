@@ -138,3 +138,29 @@ async fn a_user_undoes_their_own_writes_once_and_those_of_others_never() {
     notes.undo(&undone).await.unwrap();
     assert_eq!(n(&notes), Some(7));
 }
+
+#[tokio::test]
+async fn a_preview_tells_what_a_put_would_do_and_does_nothing() {
+    let peer = Peer::open(Options::memory()).await.unwrap();
+    let db = peer.create(None).await.unwrap();
+    let notes = db.collection("notes");
+    let record = |n: i64| Record::from([("n".to_owned(), Value::Int(n))]);
+    let rows =
+        |range: std::ops::Range<i64>, add| range.map(move |n| (n.to_string(), record(n + add)));
+    notes.put_many(rows(0..1_500, 0)).await.unwrap();
+    let (json, unsynced) = (db.to_json(), db.unsynced());
+    // More than fit into one change.
+    let records = || rows(0..500, 1).chain(rows(500..2_100, 0));
+    let would = notes.preview_put(records()).unwrap();
+    assert_eq!(
+        (would.inserted, would.updated, would.unchanged),
+        (600, 500, 1_000)
+    );
+    assert_eq!((db.to_json(), db.unsynced()), (json, unsynced));
+    let did = notes.put_many(records()).await.unwrap();
+    assert_eq!(
+        (did.inserted, did.updated, did.unchanged),
+        (600, 500, 1_000)
+    );
+    assert!(db.collection("").preview_put(records()).is_err());
+}

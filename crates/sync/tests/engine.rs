@@ -310,7 +310,10 @@ fn who_follows_hears_of_a_batch_before_the_next_is_applied_and_can_make_it_wait(
     outputs(&mut engine);
     put(&mut engine, document(9), 2);
     engine.want_rest();
-    assert!(outputs(&mut engine).is_empty(), "the first batch is in flight");
+    assert!(
+        outputs(&mut engine).is_empty(),
+        "the first batch is in flight"
+    );
     engine.persisted(batch(0), Ok(()));
     let changes = values(&engine);
     let mut told = Vec::new();
@@ -330,7 +333,12 @@ fn who_follows_hears_of_a_batch_before_the_next_is_applied_and_can_make_it_wait(
     put(&mut engine, document(9), 3);
     engine.persisted(batch(1), Ok(()));
     let held = outputs(&mut engine);
-    assert!(!held.iter().any(|output| matches!(output, Output::Persist { .. })), "it is held");
+    assert!(
+        !held
+            .iter()
+            .any(|output| matches!(output, Output::Persist { .. })),
+        "it is held"
+    );
     engine.hold(false);
     let go_on = outputs(&mut engine);
     assert!(matches!(go_on[..], [Output::Persist { .. }]));

@@ -6,6 +6,9 @@ use headwater::{Database, DatabaseId, Error, LinkState, Options, Peer};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What writes of the command line name as their origin, but for what says otherwise.
+pub(super) const ORIGIN: &str = "headwater";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct DataArgs {
     /// The folder that keeps the data; without one nothing is kept here, and --peer is needed
@@ -29,7 +32,12 @@ pub(super) struct DataArgs {
 impl DataArgs {
     /// Opens the folder to write to it, creating it if needed.
     pub async fn open(&self) -> anyhow::Result<Peer> {
-        open_peer(self.data.as_ref()).await
+        self.open_as(ORIGIN).await
+    }
+
+    /// As [`open`](Self::open), with `origin` in what is written.
+    pub async fn open_as(&self, origin: &str) -> anyhow::Result<Peer> {
+        open_peer(self.data.as_ref(), origin).await
     }
 
     /// Opens the folder to read what is there already.
@@ -66,6 +74,15 @@ impl DataArgs {
         Ok(database)
     }
 
+    /// Creates a database, with a name if one is given, and has it sync with the server that was given.
+    pub async fn create(&self, peer: &Peer, name: Option<&str>) -> anyhow::Result<Database> {
+        let database = peer.create(name).await?;
+        if let Some(url) = &self.peer {
+            database.connect(url)?;
+        }
+        Ok(database)
+    }
+
     /// Waits until the server that was given has all of this database and this peer all of the server's.
     pub async fn sync(&self, database: &Database) -> anyhow::Result<()> {
         match &self.peer {
@@ -75,12 +92,12 @@ impl DataArgs {
     }
 }
 
-pub(super) async fn open_peer(data: Option<&PathBuf>) -> anyhow::Result<Peer> {
+pub(super) async fn open_peer(data: Option<&PathBuf>, origin: &str) -> anyhow::Result<Peer> {
     let options = match data {
         Some(folder) => Options::folder(folder),
         None => Options::memory(),
     };
-    Ok(Peer::open(options.origin("headwater")).await?)
+    Ok(Peer::open(options.origin(origin)).await?)
 }
 
 /// Waits until this database, connected to `url`, is in sync.

@@ -1,5 +1,6 @@
 //! `headwater drill` and `headwater query`
 
+use super::into::{self, IntoArgs};
 use super::output;
 use crate::drill::{
     self, DEFAULT_PLUGIN, DEFAULT_URL, DrillOptions, QueryOptions, RunningDrill, SnapshotSchema,
@@ -96,38 +97,41 @@ pub(super) struct Register {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  headwater query \"SHOW TABLES IN headwater\"
-  headwater query \"SELECT * FROM headwater.movies\" --limit 20
-  headwater query \"SELECT count(*) AS n FROM headwater.movies\" --json
-  headwater query \"SELECT count(*) FROM movies\" --as-of 41 --lake ./lake")]
+#[command(after_help = into::EXAMPLES)]
 pub(super) struct Query {
     /// The statement
-    sql: String,
+    pub sql: String,
 
     /// The Drill
     #[arg(long, default_value = DEFAULT_URL)]
-    url: String,
+    pub url: String,
 
     /// At most so many rows
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "into")]
     limit: Option<u32>,
 
-    /// How long it may take, in seconds
+    /// How long the query may take, and with --into each sync, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    timeout: u64,
+    pub timeout: u64,
 
-    /// Print {"columns": […], "rows": [{…}], "truncated": …}
+    /// Print {"columns": […], "rows": [{…}], "truncated": …}; with --into, how many records were written
     #[arg(long)]
-    json: bool,
+    pub json: bool,
+
+    #[command(flatten)]
+    pub into: IntoArgs,
 
     /// Ask one state of all tables, by the number that `headwater lake snapshots` gives; name the tables without a schema
-    #[arg(long, value_name = "SNAPSHOT", requires = "lake")]
+    #[arg(
+        long,
+        value_name = "SNAPSHOT",
+        requires = "lake",
+        conflicts_with = "into"
+    )]
     as_of: Option<u64>,
 
     /// The folder of the server's tables, on this machine
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "as_of")]
     lake: Option<PathBuf>,
 }
 
@@ -213,17 +217,18 @@ async fn until_ended(drill: &mut RunningDrill) -> anyhow::Result<()> {
 }
 
 pub(super) fn query(args: Query) -> anyhow::Result<()> {
+    if let Some(collection) = &args.into.into {
+        return super::runtime()?.block_on(into::run(&args, collection));
+    }
     let snapshot = match (args.as_of, &args.lake) {
         (Some(version), Some(lake)) => Some(SnapshotSchema::open(&args.url, lake, version)?),
         _ => None,
     };
-    let schema = snapshot
-        .as_ref()
-        .map_or(DEFAULT_PLUGIN, SnapshotSchema::name);
     let options = QueryOptions {
         rows: args.limit,
         timeout: Duration::from_secs(args.timeout),
-        schema: Some(schema.to_owned()),
+        // A Drill that does not know the schema would refuse every query.
+        schema: snapshot.as_ref().map(|snapshot| snapshot.name().to_owned()),
         ..QueryOptions::default()
     };
     let spinner = output::spinner();

@@ -2,19 +2,17 @@
 
 use super::data::DataArgs;
 use super::output;
+use super::write::Writer;
 use crate::import::{
     Format, Import as File, ImportOptions, Key, Progress, Source, parse_field_type,
 };
 use anyhow::{Context as _, bail};
-use headwater::{CollectionSchema, Database, FieldType, Peer, Policy, Written};
+use headwater::{CollectionSchema, Database, FieldType, Policy, Written};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// How many records are handed over at once.
-const BATCH: usize = 1000;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -196,48 +194,26 @@ pub(super) async fn run(args: Import) -> anyhow::Result<()> {
     // Only now, so that a file that cannot be imported leaves no empty database behind.
     let database = match existing {
         Some(database) => database,
-        None => create(&args, &peer).await?,
+        None => args.data.create(&peer, args.create.as_deref()).await?,
     };
     if schema != CollectionSchema::new() {
         database.declare(&collection, schema).await?;
     }
-    let written = write(&import, &database, &collection).await?;
+    let writer = Writer {
+        target: database.collection(&collection),
+        records: import.len(),
+        dry_run: false,
+        again: "import the file",
+    };
+    let written = writer.write(import.records()?).await?;
     args.data.sync(&database).await?;
     report(&args, &import, &database, &collection, written)?;
     Ok(peer.close().await?)
 }
 
-async fn create(args: &Import, peer: &Peer) -> anyhow::Result<Database> {
-    let database = peer.create(args.create.as_deref()).await?;
-    if let Some(url) = &args.data.peer {
-        database.connect(url)?;
-    }
-    Ok(database)
-}
-
-fn show(bar: &ProgressBar, progress: Progress) {
+pub(super) fn show(bar: &ProgressBar, progress: Progress) {
     bar.set_length(progress.total);
     bar.set_position(progress.bytes);
-}
-
-async fn write(import: &File, database: &Database, collection: &str) -> anyhow::Result<Written> {
-    let bar = output::byte_bar("importing");
-    let target = database.collection(collection);
-    let mut records = import.records()?;
-    let mut written = Written::default();
-    loop {
-        let batch: Vec<_> = records.by_ref().take(BATCH).collect::<Result<_, _>>()?;
-        if batch.is_empty() {
-            break;
-        }
-        written += target.put_many(batch).await.with_context(|| {
-            let before = written.inserted + written.updated + written.unchanged;
-            format!("{before} records are written; import the file again to go on from there")
-        })?;
-        show(&bar, records.progress());
-    }
-    bar.finish_and_clear();
-    Ok(written)
 }
 
 fn report(

@@ -4,11 +4,13 @@ mod conflicts;
 mod data;
 mod drill;
 mod import;
+mod into;
 mod lake;
 mod output;
 mod serve;
 mod show;
 mod sync;
+mod write;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -74,7 +76,7 @@ enum Command {
     /// Verify, mend and make anew the tables that a server keeps, and list their earlier states.
     #[command(subcommand)]
     Lake(lake::Lake),
-    /// Ask Apache Drill with SQL.
+    /// Ask Apache Drill with SQL; print the rows, or write them into a collection.
     Query(drill::Query),
 }
 

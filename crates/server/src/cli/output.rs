@@ -51,6 +51,16 @@ pub(super) fn byte_bar(what: &'static str) -> ProgressBar {
     bar
 }
 
+/// A bar of records, shown where standard error is a terminal.
+pub(super) fn record_bar(what: &'static str, records: u64) -> ProgressBar {
+    let style = "{msg:10} {bar:40} {human_pos}/{human_len} records, {eta} left";
+    let bar = ProgressBar::new(records).with_message(what);
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    bar
+}
+
 /// A line that shows that something goes on, and what, where standard error is a terminal.
 pub(super) fn spinner() -> ProgressBar {
     let spinner = ProgressBar::new_spinner();

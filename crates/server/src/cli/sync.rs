@@ -41,7 +41,7 @@ pub(super) struct Sync {
 }
 
 pub(super) async fn run(args: Sync) -> anyhow::Result<()> {
-    let peer = data::open_peer(Some(&args.data)).await?;
+    let peer = data::open_peer(Some(&args.data), data::ORIGIN).await?;
     let databases = match &args.database {
         Some(database) => vec![match database.parse::<DatabaseId>() {
             Ok(id) => peer.open_database(id).await?,

@@ -2,6 +2,7 @@
 
 use super::{DrillError, QueryResult};
 use serde_json::{Value, json};
+use std::io::{Read as _, Write};
 use std::path::Path;
 use std::time::Duration;
 use ureq::Agent;
@@ -53,8 +54,7 @@ pub fn query(url: &str, sql: &str) -> Result<QueryResult, DrillError> {
 /// [`DrillError::Failed`] with Drill's message if the query fails, also in the middle of its answer;
 /// [`DrillError::Unreachable`], [`DrillError::Timeout`], [`DrillError::TooLong`] and [`DrillError::Unexpected`].
 pub fn query_with(url: &str, sql: &str, options: &QueryOptions) -> Result<QueryResult, DrillError> {
-    let sql = sql.trim().trim_end_matches(';');
-    let mut body = json!({"queryType": "SQL", "query": sql});
+    let mut body = request(sql);
     if let Some(rows) = options.rows {
         // One more than asked for shows whether there are more.
         body["autoLimit"] = json!(u64::from(rows) + 1);
@@ -68,6 +68,45 @@ pub fn query_with(url: &str, sql: &str, options: &QueryOptions) -> Result<QueryR
         result.truncate(rows as usize);
     }
     Ok(result)
+}
+
+/// Runs one SQL statement as [`query_with`] does, and copies Drill's answer to `to` as it comes, also that of a query that
+/// failed. For answers that are larger than memory; [`QueryOptions::rows`] is not looked at.
+///
+/// # Errors
+/// As [`query_with`], but for [`DrillError::Failed`]; [`DrillError::Io`] if `to` cannot be written, which `path` names.
+pub fn copy_answer(
+    url: &str,
+    sql: &str,
+    options: &QueryOptions,
+    to: &mut impl Write,
+    path: &Path,
+) -> Result<(), DrillError> {
+    let client = Client::new(url, options.timeout);
+    let request_url = format!("{}/query.json", client.url);
+    let response = client.agent.post(request_url).send_json(request(sql));
+    let mut response = client.successful(response)?;
+    let body = response.body_mut().with_config().limit(options.bytes);
+    let mut reader = body.reader();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = reader.read(&mut buffer);
+        let read = read.map_err(|error| client.failed(error.into()))?;
+        if read == 0 {
+            return Ok(());
+        }
+        to.write_all(&buffer[..read])
+            .map_err(DrillError::io("write", path))?;
+    }
+}
+
+fn request(sql: &str) -> Value {
+    json!({"queryType": "SQL", "query": statement(sql)})
+}
+
+/// The statement without a `;` at its end, which Drill does not take.
+pub(crate) fn statement(sql: &str) -> &str {
+    sql.trim().trim_end_matches(';')
 }
 
 /// Shows the lake in the folder `lake` to the Drillbit at `url` as the storage plugin `name`, so that its tables are
@@ -209,7 +248,34 @@ impl Client {
         response: Result<Response<ureq::Body>, ureq::Error>,
         limit: u64,
     ) -> Result<String, DrillError> {
-        let failed = |source| match source {
+        let mut response = self.successful(response)?;
+        self.text(&mut response, limit)
+    }
+
+    /// The response, if it is one of success.
+    fn successful(
+        &self,
+        response: Result<Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Response<ureq::Body>, DrillError> {
+        let mut response = response.map_err(|error| self.failed(error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        // Drill explains a request that it cannot take in plain text.
+        let body = self.text(&mut response, CONFIGURATION_LIMIT)?;
+        Err(DrillError::Unexpected {
+            url: self.url.clone(),
+            reason: format!("{}: {}", response.status(), body.trim()),
+        })
+    }
+
+    fn text(&self, response: &mut Response<ureq::Body>, limit: u64) -> Result<String, DrillError> {
+        let body = response.body_mut().with_config().limit(limit);
+        body.read_to_string().map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, source: ureq::Error) -> DrillError {
+        match source {
             ureq::Error::Timeout(_) => DrillError::Timeout {
                 url: self.url.clone(),
                 waited: self.timeout,
@@ -219,21 +285,6 @@ impl Client {
                 url: self.url.clone(),
                 source: Box::new(source),
             },
-        };
-        let mut response = response.map_err(failed)?;
-        let body = response
-            .body_mut()
-            .with_config()
-            .limit(limit)
-            .read_to_string()
-            .map_err(failed)?;
-        if response.status().is_success() {
-            return Ok(body);
         }
-        // Drill explains a request that it cannot take in plain text.
-        Err(DrillError::Unexpected {
-            url: self.url.clone(),
-            reason: format!("{}: {}", response.status(), body.trim()),
-        })
     }
 }

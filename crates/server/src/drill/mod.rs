@@ -13,10 +13,12 @@ mod process;
 mod result;
 mod snapshot;
 
-pub use client::{QueryOptions, query, query_with, register};
+pub(crate) use client::statement;
+pub use client::{QueryOptions, copy_answer, query, query_with, register};
 pub use install::{default_cache, install};
 pub use process::{DrillOptions, RunningDrill, start};
 pub use result::{Column, QueryResult};
+pub(crate) use result::{completed, date_time, time_of_day};
 pub use snapshot::{SnapshotError, SnapshotSchema};
 
 use std::fmt;

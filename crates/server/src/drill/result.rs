@@ -59,21 +59,8 @@ impl QueryResult {
         };
         let answer: Answer = serde_json::from_str(answer)
             .map_err(|error| unexpected(format!("not a query's answer: {error}")))?;
-        match answer.state.as_deref() {
-            Some("COMPLETED") => {}
-            Some(state) => {
-                let message = match (answer.error, answer.exception) {
-                    (Some(message), exception) => {
-                        explain(&message, exception.as_deref().unwrap_or_default())
-                    }
-                    (None, _) => format!(
-                        "the query is {state}; to see why: ALTER SYSTEM SET `drill.exec.http.rest.errors.verbose` = true"
-                    ),
-                };
-                return Err(DrillError::Failed { message });
-            }
-            None => return Err(unexpected("no query state".to_owned())),
-        }
+        let (error, exception) = (answer.error.as_deref(), answer.exception.as_deref());
+        completed(url, answer.state.as_deref(), error, exception)?;
         // Statements without a result, such as USE, may have no metadata.
         let mut kinds = answer.metadata.into_iter();
         let columns: Vec<Column> = answer
@@ -185,12 +172,15 @@ fn text(value: &RawValue, kind: &str) -> String {
     time.unwrap_or_else(|| raw.to_owned())
 }
 
-fn date_time(ms: i64) -> Option<String> {
+/// `yyyy-MM-dd HH:mm:ss`, with the fraction of the second if there is one, of milliseconds since 1970; in the years -9999 to
+/// 9999.
+pub(crate) fn date_time(ms: i64) -> Option<String> {
     let timestamp = Timestamp::from_millisecond(ms).ok()?;
     Some(timestamp.strftime("%Y-%m-%d %H:%M:%S%.f").to_string())
 }
 
-fn time_of_day(ms: i64) -> Option<String> {
+/// `HH:mm:ss`, with the fraction of the second if there is one, of milliseconds since midnight.
+pub(crate) fn time_of_day(ms: i64) -> Option<String> {
     let time = Time::midnight().checked_add(Duration::from_millis(ms.try_into().ok()?));
     Some(time.ok()?.strftime("%H:%M:%S%.f").to_string())
 }
@@ -204,6 +194,32 @@ fn escape(text: &str) -> String {
             escaped.into_iter().flatten().chain(plain)
         })
         .collect()
+}
+
+/// Whether the query came to its end, by what the answer says of it.
+pub(crate) fn completed(
+    url: &str,
+    state: Option<&str>,
+    error: Option<&str>,
+    exception: Option<&str>,
+) -> Result<(), DrillError> {
+    let state = match state {
+        Some("COMPLETED") => return Ok(()),
+        Some(state) => state,
+        None => {
+            return Err(DrillError::Unexpected {
+                url: url.to_owned(),
+                reason: "no query state".to_owned(),
+            });
+        }
+    };
+    let message = match error {
+        Some(message) => explain(message, exception.unwrap_or_default()),
+        None => format!(
+            "the query is {state}; to see why: ALTER SYSTEM SET `drill.exec.http.rest.errors.verbose` = true"
+        ),
+    };
+    Err(DrillError::Failed { message })
 }
 
 /// What Drill says, for people: it repeats the message of an error's cause (`X: X`), and the message of some exceptions

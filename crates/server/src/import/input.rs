@@ -1,6 +1,8 @@
 //! Reading a file with bounds, lines counted.
 
-use super::{ImportError, MAX_ROW_BYTES};
+use super::{ImportError, MAX_ROW_BYTES, Progress};
+use serde::Deserialize as _;
+use serde_json::value::RawValue;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -47,10 +49,15 @@ impl Source {
             source,
         };
         let file = { copy }().map_err(read)?;
-        Ok(Self {
+        Ok(Self::of(name, file))
+    }
+
+    /// A file that is read from its beginning. `name` stands in error messages.
+    pub(super) fn of(name: &str, file: File) -> Self {
+        Self {
             name: name.to_owned(),
             file,
-        })
+        }
     }
 
     /// The file's name for messages.
@@ -107,13 +114,12 @@ pub(super) enum Line {
 }
 
 impl Input<'_> {
-    pub(super) fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// Bytes read so far.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+    /// How far the reading has come.
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            bytes: self.bytes,
+            total: self.total,
+        }
     }
 
     /// The line of the next byte, from 1.
@@ -159,6 +165,24 @@ impl Input<'_> {
         self.line += u64::from(byte == b'\n');
     }
 
+    /// Passes over blanks; gives the byte that follows them, left where it is.
+    pub(super) fn skip_blanks(&mut self) -> Result<Option<u8>, ImportError> {
+        loop {
+            match self.peek()? {
+                Some(byte @ (b' ' | b'\t' | b'\r' | b'\n')) => self.pass(byte),
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// The JSON value that begins here, as text of at most [`MAX_ROW_BYTES`]. It must be an object, an array or a string:
+    /// these end with a byte of their own, so the parser stops right after them.
+    pub(super) fn raw_json(&mut self) -> serde_json::Result<Box<RawValue>> {
+        self.left = MAX_ROW_BYTES;
+        let mut parser = serde_json::Deserializer::from_reader(self);
+        Box::<RawValue>::deserialize(&mut parser)
+    }
+
     /// Replaces `line` with the next line.
     pub(super) fn read_line(&mut self, line: &mut Vec<u8>) -> Result<Line, ImportError> {
         line.clear();
@@ -185,11 +209,6 @@ impl Input<'_> {
                 });
             }
         }
-    }
-
-    /// Allows the next [`MAX_ROW_BYTES`] to be read through [`Read`].
-    pub(super) fn begin_row(&mut self) {
-        self.left = MAX_ROW_BYTES;
     }
 }
 

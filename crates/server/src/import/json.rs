@@ -2,9 +2,7 @@
 
 use super::input::Input;
 use super::{BadRow, ImportError, Row};
-use headwater_core::{FieldType, Record, json};
-use serde::Deserialize as _;
-use serde_json::value::RawValue;
+use headwater_core::{FieldType, Record, Value, json};
 use std::collections::BTreeMap;
 
 /// The record that `text` holds, its fields of the declared types; or what is wrong with it.
@@ -15,15 +13,19 @@ pub(super) fn typed_record(
     let mut record = json::record_from_str(text).map_err(|error| error.to_string())?;
     for (name, kind) in types {
         if let Some(value) = record.remove(name) {
-            let value = kind.fit(value).map_err(|value| {
-                let found = value.kind();
-                let expected = kind.name();
-                format!("field {name:?} is declared {expected}, and this {found} does not fit")
-            })?;
-            record.insert(name.clone(), value);
+            record.insert(name.clone(), fit(name, kind, value)?);
         }
     }
     Ok(record)
+}
+
+/// The value as one of the field's declared type, or why it is none.
+pub(super) fn fit(name: &str, kind: &FieldType, value: Value) -> Result<Value, String> {
+    kind.fit(value).map_err(|value| {
+        let found = value.kind();
+        let expected = kind.name();
+        format!("field {name:?} is declared {expected}, and this {found} does not fit")
+    })
 }
 
 #[derive(Debug, PartialEq)]
@@ -60,12 +62,12 @@ impl<'a> JsonRows<'a> {
 
     pub(super) fn next_row(&mut self) -> Result<Option<Row>, ImportError> {
         loop {
-            let next = self.skip_blanks()?;
+            let next = self.input.skip_blanks()?;
             match (&self.place, next) {
                 (Place::Start, Some(b'[')) => {
                     self.input.pass(b'[');
                     // An array may be empty; elsewhere an element must follow.
-                    if self.skip_blanks()? == Some(b']') {
+                    if self.input.skip_blanks()? == Some(b']') {
                         self.input.pass(b']');
                         self.place = Place::End;
                     } else {
@@ -110,24 +112,12 @@ impl<'a> JsonRows<'a> {
         self.input.malformed(self.input.line(), message)
     }
 
-    fn skip_blanks(&mut self) -> Result<Option<u8>, ImportError> {
-        loop {
-            match self.input.peek()? {
-                Some(byte @ (b' ' | b'\t' | b'\r' | b'\n')) => self.input.pass(byte),
-                other => return Ok(other),
-            }
-        }
-    }
-
     fn element(&mut self, first: u8) -> Result<Row, ImportError> {
         let line = self.input.line();
         if !matches!(first, b'{' | b'[' | b'"') {
             return self.scalar(line);
         }
-        self.input.begin_row();
-        // These end with a byte of their own, so the parser stops right after them.
-        let mut parser = serde_json::Deserializer::from_reader(&mut self.input);
-        match Box::<RawValue>::deserialize(&mut parser) {
+        match self.input.raw_json() {
             Ok(raw) => Ok(typed_record(raw.get(), self.types)
                 .map(|record| (line, record))
                 .map_err(|message| BadRow { line, message })),

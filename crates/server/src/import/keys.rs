@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 /// The beginning of a SHA-256: enough that no two of a file's rows share it by chance.
-type Fingerprint = [u8; 16];
+pub(super) type Fingerprint = [u8; 16];
 
-fn fingerprint(text: &str) -> Fingerprint {
+pub(super) fn fingerprint(text: &str) -> Fingerprint {
     let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
     let mut short = [0; 16];
     short.copy_from_slice(&digest[..16]);

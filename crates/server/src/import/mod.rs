@@ -10,6 +10,7 @@ mod input;
 mod json;
 mod keys;
 mod lines;
+pub mod result;
 
 pub use cell::{CellError, parse_field_type};
 pub use input::Source;
@@ -82,26 +83,31 @@ pub struct ImportOptions {
 /// A row that cannot be imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRow {
-    /// The line on which it begins, from 1.
+    /// The line on which it begins, or its number in a result, from 1.
     pub line: u64,
     /// What is wrong with it.
     pub message: String,
 }
 
-impl fmt::Display for BadRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.message)
-    }
-}
-
-/// The broken rows of a file: the first [`MAX_NAMED_ROWS`] by name, all of them by number.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The broken rows of a file or a result: the first [`MAX_NAMED_ROWS`] by name, all of them by number.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRows {
+    /// What their numbers count: `line` or `row`.
+    unit: &'static str,
     named: Vec<BadRow>,
     total: u64,
 }
 
 impl BadRows {
+    /// None yet; their numbers count `unit`.
+    fn by(unit: &'static str) -> Self {
+        Self {
+            unit,
+            named: Vec::new(),
+            total: 0,
+        }
+    }
+
     /// The first of them.
     pub fn named(&self) -> &[BadRow] {
         &self.named
@@ -123,7 +129,7 @@ impl BadRows {
 impl fmt::Display for BadRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in &self.named {
-            write!(f, "\n  {row}")?;
+            write!(f, "\n  {} {}: {}", self.unit, row.line, row.message)?;
         }
         match self.total - self.named.len() as u64 {
             0 => Ok(()),
@@ -225,9 +231,9 @@ impl Import {
             types,
             records: 0,
             repeated: 0,
-            bad: BadRows::default(),
+            bad: BadRows::by("line"),
         };
-        let (mut records, mut repeated, mut bad) = (0, 0, BadRows::default());
+        let (mut records, mut repeated, mut bad) = (0, 0, BadRows::by("line"));
         let mut rows = Rows::open(&import)?;
         while let Some(row) = rows.next_row()? {
             match row {
@@ -293,11 +299,6 @@ pub struct Records<'a> {
 }
 
 impl Records<'_> {
-    /// How far the reading has come.
-    pub fn progress(&self) -> Progress {
-        self.rows.progress()
-    }
-
     fn changed(&self) -> ImportError {
         ImportError::Changed {
             name: self.import.source.name().to_owned(),
@@ -345,14 +346,12 @@ enum Reader<'a> {
 struct Rows<'a> {
     reader: Reader<'a>,
     keys: Keys<'a>,
-    total: u64,
 }
 
 impl<'a> Rows<'a> {
     fn open(import: &'a Import) -> Result<Self, ImportError> {
         let Import { options, types, .. } = import;
         let input = import.source.input()?;
-        let total = input.total();
         let reader = match options.format {
             Format::Json => Reader::Json(json::JsonRows::new(input, types)),
             Format::Ndjson => Reader::Ndjson(lines::NdjsonRows::new(input, types)),
@@ -371,7 +370,6 @@ impl<'a> Rows<'a> {
         Ok(Self {
             reader,
             keys: Keys::new(&options.key),
-            total,
         })
     }
 
@@ -384,10 +382,7 @@ impl<'a> Rows<'a> {
     }
 
     fn progress(&self) -> Progress {
-        Progress {
-            bytes: self.input().bytes(),
-            total: self.total,
-        }
+        self.input().progress()
     }
 
     fn next_row(&mut self) -> Result<Option<Result<Admitted, BadRow>>, ImportError> {
