@@ -120,7 +120,11 @@ impl Plan<'_> {
             true => fields(undone.before, sources),
             false => BTreeMap::new(),
         };
-        let after = fields(undone.after, sources);
+        // Nor did the write remove what other documents hold of such a record.
+        let written = sources
+            .iter()
+            .filter(|it| undone.was || undone.is_in(it.rank));
+        let after = fields(undone.after, &written.cloned().collect::<Vec<_>>());
         let now = fields(self.reader.views, sources);
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for stored in names {
