@@ -249,17 +249,20 @@ impl History {
             Act::Keep => after,
             Act::Add(_) | Act::Discard(_) => return false,
         };
+        // Concurrent maps are one value together.
+        let merges = value.is_some_and(|value| merges(policy, value));
+        let edits = matches!((old, act), (Some(Value::Map(_)), Act::Set(_))) && merges;
         let stood = value.is_some_and(|value| {
+            let part = |put: &Put| {
+                matches!(put.value, Value::Map(_)) && (edits || matches!(act, Act::Keep))
+            };
             let mut all = standing.all.iter();
-            all.any(|put| {
-                put.value == *value || matches!((&put.value, act), (Value::Map(_), Act::Keep))
-            })
+            all.any(|put| put.value == *value || part(put))
         });
         let value = value.cloned();
         let removed_something = !standing.all.is_empty();
         if stood && !fresh && !again {
-            // The value stood already, and was not written again; concurrent maps are one value together.
-            let merges = !chooses(policy) && matches!(value, Some(Value::Map(_)));
+            // The value stood already, and was not written again.
             let keeps = |put: &Put| {
                 let kept = by.is_some_and(|by| put.made.hashes.contains(&by));
                 kept || (merges && matches!(put.value, Value::Map(_)))
@@ -489,18 +492,17 @@ fn sets(
         Some(Policy::Custom { .. }) => return new != old,
         _ => {}
     }
-    if matches!(
-        (old, new),
-        (Value::Map(_), Value::Map(_)) | (Value::List(_), Value::List(_))
-    ) {
-        // Programs set only what stands there already, which is edited in place: nothing is.
-        return false;
-    }
-    // The same value again is no write, unless it settles a conflict.
-    if standing.sure.iter().any(|put| put.value != *new) {
-        return true;
-    }
-    standing.all.iter().any(|put| put.value != *new) && again
+    // Programs set only those maps and lists that are shown already. The same value again is no write, unless it settles a
+    // conflict.
+    let part = |put: &Put| merges(policy, new) && matches!(put.value, Value::Map(_));
+    let loses = |put: &&Put| put.value != *new && !part(put);
+    standing.sure.iter().copied().any(|put| loses(&put))
+        || (again && standing.all.iter().copied().any(|put| loses(&put)))
+}
+
+/// Whether a value is shown together with the others that stand.
+fn merges(policy: Option<&Policy>, value: &Value) -> bool {
+    !chooses(policy) && matches!(value, Value::Map(_))
 }
 
 /// One field that is shown, and what is known of it.

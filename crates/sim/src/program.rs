@@ -511,9 +511,9 @@ impl Program {
 fn names(operation: &Operation, key: &str, undos: &Undos) -> bool {
     match operation {
         Operation::Put(records) | Operation::PutKnown(records, _) => records.contains_key(key),
-        Operation::Patch(name, _)
-        | Operation::Delete(name)
-        | Operation::Settle(name, ..) => name == key,
+        Operation::Patch(name, _) | Operation::Delete(name) | Operation::Settle(name, ..) => {
+            name == key
+        }
         Operation::Undo(changes) => {
             let undone = undos.find(changes);
             undone.is_some_and(|undone| undone.keys.contains_key(key))
