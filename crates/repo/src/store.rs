@@ -6,7 +6,7 @@ use crate::storage::framing::{self, Kind};
 use crate::storage::{Batch, Durability, Storage, StorageError, StorageFuture, keys};
 use crate::{DatabaseId, DocumentId, Error};
 use automerge::ChangeHash;
-use headwater_sync::engine::PersistChunk;
+use headwater_sync::engine::{PersistChunk, Stored};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -209,8 +209,11 @@ impl Store {
             batch = batch.put(keys::member(database, document), member);
         }
         for chunk in chunks {
-            let key = keys::incremental(&chunk.document, &chunk.hash);
-            batch = batch.put(key, framing::encode(Kind::Incremental, &chunk.bytes));
+            let kind = match chunk.content {
+                Stored::Changes(_) => Kind::Incremental,
+                Stored::Whole(_) => Kind::Snapshot,
+            };
+            batch = batch.put(keys::stored(&chunk), framing::encode(kind, &chunk.bytes));
         }
         self.storage().commit(batch).await
     }
