@@ -289,3 +289,34 @@ impl Store {
         Ok(self.storage().commit(batch).await?)
     }
 }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    #[tokio::test]
+    async fn a_whole_document_and_what_followed_it_are_read_back() {
+        let store = Store::open(Options::memory().opener).await.unwrap();
+        let (database, document) = (
+            DatabaseId::from_bytes([1; 16]),
+            DocumentId::from_bytes([2; 16]),
+        );
+        let chunk = |content, bytes: &'static [u8]| PersistChunk {
+            document,
+            content,
+            bytes: bytes::Bytes::from_static(bytes),
+        };
+        let hash = ChangeHash([3; 32]);
+        let chunks = vec![
+            chunk(Stored::Whole(vec![hash]), b"whole"),
+            chunk(Stored::Changes(hash), b"later"),
+        ];
+        store.save(database, chunks).await.unwrap();
+        let loaded = store.load(database, |_| true).await.unwrap();
+        assert_eq!(loaded.damaged.len(), 0);
+        let mut read = loaded.documents[&document].clone();
+        read.sort();
+        assert_eq!(read, [b"later", b"whole"]);
+    }
+}
