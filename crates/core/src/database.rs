@@ -132,11 +132,12 @@ impl Database {
         document: DocumentId,
         chunks: &[&[u8]],
     ) -> Result<(), DocumentError> {
-        let mut parsed = parse(chunks, &Limits::stored())?;
-        self.place(document, &parsed.changes)?;
-        let mut unknown = self.unknown(document, std::mem::take(&mut parsed.changes))?;
-        if let (Some(whole), Some(target)) = (parsed.whole, self.document_mut(document)) {
-            target.try_swap(whole);
+        let parsed = parse(chunks, &Limits::stored())?;
+        self.place(document, parsed.first())?;
+        let (whole, changes) = self.whole_and_changes(document, parsed, 0)?;
+        let mut unknown = self.unknown(document, changes)?;
+        if let (Some(whole), Some(target)) = (whole, self.document_mut(document)) {
+            target.swap(whole.doc);
             unknown = self.unknown(document, unknown)?;
         }
         match self.document_mut(document) {

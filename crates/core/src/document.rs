@@ -2,8 +2,8 @@
 
 use crate::bounds::{BoundsError, Checker, Content, Guard, Limits};
 use crate::edit::WriteContext;
-use crate::genesis::Header;
-use crate::plan::Step;
+use crate::genesis::{Header, is_first};
+use crate::step::Step;
 use automerge::transaction::CommitOptions;
 use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, ReadDoc as _};
 use serde::{Deserialize, Serialize};
@@ -81,39 +81,73 @@ pub(crate) fn undone_by(message: Option<&str>) -> Option<ChangeHash> {
     message.undoes?.parse().ok()
 }
 
-/// The chunks of bytes from outside, read into changes.
+/// The chunks of bytes from outside, read.
+#[derive(Default)]
 pub(crate) struct Parsed {
+    /// The longest whole document among the chunks.
+    pub whole: Option<Whole>,
+    /// The changes of all others.
     pub changes: Vec<Change>,
-    /// The longest whole document among the chunks, whose changes are among `changes` too.
-    pub whole: Option<Automerge>,
+}
+
+impl Parsed {
+    /// The changes that follow no other: a document has one.
+    pub fn first(&self) -> impl Iterator<Item = &Change> {
+        let of_whole = self.whole.iter().flat_map(|whole| &whole.first);
+        of_whole.chain(&self.changes).filter(|it| is_first(it))
+    }
+}
+
+/// A document that came as one chunk. Making the changes of a long history takes as long as loading it, and more memory.
+pub(crate) struct Whole {
+    pub doc: Automerge,
+    /// The changes that follow no other.
+    pub first: Vec<Change>,
+    /// How many changes it has.
+    pub len: usize,
+    /// Which of the chunks it is.
+    pub chunk: usize,
+}
+
+impl Whole {
+    fn load(bytes: &[u8], chunk: usize) -> Result<Self, AutomergeError> {
+        let doc = Automerge::load(bytes)?;
+        let changes = doc.get_changes_meta(&[]);
+        let len = changes.len();
+        let first = changes.into_iter().filter(|change| change.deps.is_empty());
+        let first: Vec<ChangeHash> = first.map(|change| change.hash).collect();
+        let first = first.iter().filter_map(|it| doc.get_change_by_hash(it));
+        Ok(Self {
+            first: first.collect(),
+            doc,
+            len,
+            chunk,
+        })
+    }
 }
 
 /// Reads checked change and document chunks. Costs nothing before the bounds are checked.
 pub(crate) fn parse(chunks: &[&[u8]], limits: &Limits) -> Result<Parsed, DocumentError> {
-    let mut parsed = Parsed {
-        changes: Vec::new(),
-        whole: None,
-    };
+    let mut parsed = Parsed::default();
     let mut checker = Checker::new(limits);
     for chunk in chunks {
         checker.check(chunk)?;
     }
-    let mut longest = 0;
-    for chunk in checker.finish().chunks {
+    for (index, chunk) in checker.finish().chunks.into_iter().enumerate() {
         match chunk.content {
             Content::Change(_) => parsed.changes.push(
                 Change::try_from(chunk.bytes)
                     .map_err(|error| DocumentError::Malformed(error.to_string()))?,
             ),
             Content::Document { .. } => {
-                let loaded = Automerge::load(chunk.bytes)
+                let loaded = Whole::load(chunk.bytes, index)
                     .map_err(|error| DocumentError::Malformed(error.to_string()))?;
-                let changes = loaded.get_changes(&[]);
-                if changes.len() > longest {
-                    longest = changes.len();
-                    parsed.whole = Some(loaded);
-                }
-                parsed.changes.extend(changes);
+                let shorter = match &mut parsed.whole {
+                    Some(longest) if longest.len >= loaded.len => Some(loaded),
+                    longest => longest.replace(loaded),
+                };
+                let changes = shorter.map(|whole| whole.doc.get_changes(&[]));
+                parsed.changes.extend(changes.into_iter().flatten());
             }
         }
     }
@@ -182,18 +216,17 @@ impl Document {
         }
     }
 
-    /// Takes over a whole document if it holds everything that this one has, which is much faster than applying its
-    /// changes.
-    pub fn try_swap(&mut self, whole: Automerge) -> bool {
+    /// Whether a document holds everything that this one has.
+    pub fn is_in(&self, whole: &Automerge) -> bool {
         let ours = self.doc.get_heads();
-        let holds_ours = ours
-            .iter()
-            .all(|head| whole.get_change_meta_by_hash(head).is_some());
-        if holds_ours {
-            self.doc = whole;
-            self.guard.replaced(&mut self.doc);
-        }
-        holds_ours
+        ours.iter()
+            .all(|head| whole.get_change_meta_by_hash(head).is_some())
+    }
+
+    /// Takes over a whole document that holds everything that this one has, which is much faster than applying its changes.
+    pub fn swap(&mut self, whole: Automerge) {
+        self.doc = whole;
+        self.guard.replaced(&mut self.doc);
     }
 
     /// Goes back to `heads`, where it was before some of the changes that came together were applied. That reads the

@@ -9,6 +9,7 @@ use automerge::transaction::{CommitOptions, Transactable as _};
 use automerge::{
     ActorId, Automerge, AutomergeError, Change, ObjId, ObjType, ROOT, ScalarValue, hydrate,
 };
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 
@@ -21,6 +22,14 @@ const GENESIS_ACTOR: [u8; 16] = [0; 16];
 const HEADER_OPS: usize = 7;
 /// The op counters that the genesis gives to the bucket maps: after the header map with its six fields, and `records`.
 const FIRST_BUCKET_OP: u64 = 9;
+
+/// How many documents that hold nothing but a genesis are kept.
+const MADE_KEPT: usize = 8;
+
+thread_local! {
+    /// The last ones that were made: a peer that is opened makes the same again and again, and copying takes a fraction.
+    static MADE: RefCell<Vec<(Header, Change, Automerge)>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What a document is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +56,19 @@ impl Header {
 
     /// The genesis change, and a document that holds nothing else.
     pub(crate) fn create(&self) -> Result<(Change, Automerge), AutomergeError> {
+        let known = MADE.with_borrow(|made| made.iter().find(|(it, ..)| it == self).cloned());
+        if let Some((_, genesis, doc)) = known {
+            return Ok((genesis, doc));
+        }
+        let (genesis, doc) = self.make()?;
+        MADE.with_borrow_mut(|made| {
+            made.truncate(MADE_KEPT - 1);
+            made.insert(0, (self.clone(), genesis.clone(), doc.clone()));
+        });
+        Ok((genesis, doc))
+    }
+
+    fn make(&self) -> Result<(Change, Automerge), AutomergeError> {
         let mut doc = Automerge::new().with_actor(ActorId::from(&GENESIS_ACTOR));
         let mut tx = doc.transaction();
         let (kind, database, collection, count, index) = match self {

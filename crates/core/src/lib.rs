@@ -25,6 +25,7 @@ mod receive;
 pub mod schema;
 mod sets;
 mod settle;
+mod step;
 mod tombstone;
 mod touched;
 pub mod typed;
@@ -46,6 +47,6 @@ pub use event::{Attribution, ConflictEvent, Event, Observe, RecordChange, Record
 pub use genesis::{FORMAT, Header};
 pub use id::{DatabaseId, DocumentId, Partition};
 pub use policy::Policy;
-pub use receive::Applied;
+pub use receive::{Applied, TakenOver};
 pub use value::{Record, Value};
 pub use write::{LocalWrite, Operation, Write, Written};

@@ -2,12 +2,12 @@
 
 use crate::conflict::Look;
 use crate::database::{Database, LARGE_BATCH, keys_in};
-use crate::document::{Document, DocumentError, Parsed, parse};
+use crate::document::{Document, DocumentError, Parsed, Whole, parse};
 use crate::event::{Attribution, ConflictEvent, Event, Observe, RecordEvent};
-use crate::genesis::{Header, is_first};
+use crate::genesis::Header;
 use crate::id::{BUCKETS, DocumentId, Partition};
 use crate::touched::touched;
-use automerge::{Automerge, Change, ChangeHash, ReadDoc as _};
+use automerge::{Change, ChangeHash, ReadDoc as _};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What came in with changes from outside.
@@ -15,8 +15,21 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Applied {
     /// The changes that are new here, each after those that it depends on; what has to be stored.
     pub changes: Vec<Change>,
+    /// Which of the chunks is a whole document that was taken over as it is.
+    pub whole: Option<TakenOver>,
     /// What they changed, if it is observed.
     pub events: Vec<Event>,
+}
+
+/// A chunk that was taken over as a whole document, and so can be stored as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenOver {
+    /// Which of the chunks.
+    pub chunk: usize,
+    /// Its heads.
+    pub heads: Vec<ChangeHash>,
+    /// How many of the new changes, from the first on, are in it.
+    pub changes: usize,
 }
 
 impl Database {
@@ -27,24 +40,22 @@ impl Database {
         document: DocumentId,
         chunks: &[&[u8]],
     ) -> Result<Applied, DocumentError> {
-        let mut parsed = parse(chunks, &self.limits)?;
+        let parsed = parse(chunks, &self.limits)?;
         let known = self.stored(&document).is_some();
-        self.place(document, &parsed.changes)?;
-        let result = self
-            .unknown(document, std::mem::take(&mut parsed.changes))
-            .and_then(|unknown| self.take_in(document, unknown, parsed));
+        self.place(document, parsed.first())?;
+        let result = self.take_in(document, parsed);
         if result.is_err() && !known {
             self.forget(document);
         }
         result
     }
 
-    fn take_in(
-        &mut self,
-        document: DocumentId,
-        unknown: Vec<Change>,
-        parsed: Parsed,
-    ) -> Result<Applied, DocumentError> {
+    fn take_in(&mut self, document: DocumentId, parsed: Parsed) -> Result<Applied, DocumentError> {
+        let (whole, changes) = match self.is_empty(document) {
+            true => self.whole_and_changes(document, parsed, LARGE_BATCH)?,
+            false => self.whole_and_changes(document, parsed, usize::MAX)?,
+        };
+        let unknown = self.unknown(document, changes)?;
         let mut applied = Applied::default();
         if let (true, Some(partition)) =
             (self.fresh.contains(&document), self.placed.get(&document))
@@ -55,14 +66,14 @@ impl Database {
             applied.changes.push(target.genesis.clone());
         }
         let before = self.heads_of(document);
-        if let Err(error) = self.apply_unknown(document, unknown, parsed, &mut applied) {
+        if let Err(error) = self.apply_unknown(document, unknown, whole, &mut applied) {
             if let Some(target) = self.document_mut(document) {
                 target.rewind(&before);
             }
             return Err(error);
         }
         self.fresh.remove(&document);
-        if document == self.id.root() {
+        if document == self.id.root() && self.heads_of(document) != before {
             let changed = self.refresh_catalog();
             self.catalog_events(changed, &mut applied.events);
         }
@@ -73,13 +84,10 @@ impl Database {
         &mut self,
         document: DocumentId,
         mut unknown: Vec<Change>,
-        parsed: Parsed,
+        whole: Option<Whole>,
         applied: &mut Applied,
     ) -> Result<(), DocumentError> {
-        if let Some(whole) = parsed.whole
-            && unknown.len() > LARGE_BATCH
-            && self.is_empty(document)
-        {
+        if let Some(whole) = whole {
             self.swap_in(document, whole, applied);
             unknown = self.unknown(document, unknown)?;
         }
@@ -98,6 +106,26 @@ impl Database {
             self.apply_group(document, group, applied)?;
         }
         Ok(())
+    }
+
+    /// The whole document that is to take the place of what is there, if one came that has more than `least` changes and
+    /// holds all of it; and all changes that came besides.
+    pub(crate) fn whole_and_changes(
+        &self,
+        document: DocumentId,
+        parsed: Parsed,
+        least: usize,
+    ) -> Result<(Option<Whole>, Vec<Change>), DocumentError> {
+        let Parsed { whole, mut changes } = parsed;
+        let (Some(mut whole), Some(target)) = (whole, self.stored(&document)) else {
+            return Ok((None, changes));
+        };
+        if whole.len > least && target.is_in(&whole.doc) {
+            self.unknown(document, std::mem::take(&mut whole.first))?;
+            return Ok((Some(whole), changes));
+        }
+        changes.extend(whole.doc.get_changes(&[]));
+        Ok((None, changes))
     }
 
     pub(crate) fn catalog_events(&self, changed: Vec<String>, events: &mut Vec<Event>) {
@@ -211,15 +239,19 @@ impl Database {
     }
 
     /// Takes over a whole document where there was nothing yet, and tells every record that it shows or changes.
-    fn swap_in(&mut self, document: DocumentId, whole: Automerge, applied: &mut Applied) {
+    fn swap_in(&mut self, document: DocumentId, whole: Whole, applied: &mut Applied) {
         let at = self.heads_of(document);
         let Some(target) = self.document_mut(document) else {
             return;
         };
-        if !target.try_swap(whole) {
-            return;
-        }
+        let chunk = whole.chunk;
+        target.swap(whole.doc);
         applied.changes.extend(target.doc.get_changes(&at));
+        applied.whole = Some(TakenOver {
+            chunk,
+            heads: target.heads(),
+            changes: applied.changes.len(),
+        });
         let (Some(partition), Some(target), true) = (
             self.placed.get(&document),
             self.stored(&document),
@@ -243,11 +275,11 @@ impl Database {
         }
     }
 
-    /// Makes sure that `document` is there, placing it by the genesis among `changes` if it is new.
-    pub(crate) fn place(
+    /// Makes sure that `document` is there, placing it by its genesis, the `first` of its changes, if it is new.
+    pub(crate) fn place<'c>(
         &mut self,
         document: DocumentId,
-        changes: &[Change],
+        mut first: impl Iterator<Item = &'c Change>,
     ) -> Result<(), DocumentError> {
         if self.stored(&document).is_some() {
             return Ok(());
@@ -257,9 +289,8 @@ impl Database {
             database: self.id,
             reason,
         };
-        let genesis = changes
-            .iter()
-            .find(|change| is_first(change))
+        let genesis = first
+            .next()
             .ok_or_else(|| refuse("its genesis change was not sent"))?;
         let (header, ours, doc) = Header::recreate(genesis)
             .ok_or_else(|| refuse("it does not begin with a genesis change of Headwater's"))?;

@@ -4,8 +4,9 @@
 use crate::edit::{Edit, WriteError};
 use crate::json;
 use crate::names;
-use crate::plan::{Plan, Step, map_value, to_hydrate, wrong_kind};
+use crate::plan::{Plan, wrong_kind};
 use crate::read::{Candidate, Cell, Source, is_set, maps_among, set};
+use crate::step::{Step, map_value, to_hydrate};
 use crate::value::Value;
 use automerge::hydrate;
 use std::collections::{BTreeMap, BTreeSet};

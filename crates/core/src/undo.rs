@@ -9,8 +9,9 @@ use crate::database::Found;
 use crate::edit::WriteError;
 use crate::id::DocumentId;
 use crate::names;
-use crate::plan::{Plan, Step, overflow, to_hydrate};
+use crate::plan::{Plan, overflow};
 use crate::read::{Candidate, Cell, Reader, Source, View, candidates, counter, fields, maps_among};
+use crate::step::{Step, to_hydrate};
 use crate::tombstone::{same, same_map};
 use crate::undone::Target;
 use crate::value::{MAX_DEPTH, Value};
@@ -120,7 +121,11 @@ impl Plan<'_> {
             true => fields(undone.before, sources),
             false => BTreeMap::new(),
         };
-        let after = fields(undone.after, sources);
+        // Nor did the write remove what other documents hold of such a record.
+        let written = sources
+            .iter()
+            .filter(|it| undone.was || undone.is_in(it.rank));
+        let after = fields(undone.after, &written.cloned().collect::<Vec<_>>());
         let now = fields(self.reader.views, sources);
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for stored in names {

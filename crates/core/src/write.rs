@@ -9,10 +9,11 @@ use crate::edit::{
 use crate::event::{Attribution, Event, Observe};
 use crate::genesis::bucket_object;
 use crate::id::{DocumentId, Partition, Placement};
-use crate::plan::{Plan, Step, record_to_hydrate};
+use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::read::{Reader, View};
 use crate::settle::Contested;
+use crate::step::{Step, record_to_hydrate};
 use crate::touched::touched;
 use crate::typed::Known;
 use crate::undo::{Undone, UndoneWrite};

@@ -31,6 +31,7 @@ fn row(n: i64, edits: i64) -> RowChange {
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect::<Record>(),
         ),
+        by: None,
     }
 }
 
@@ -47,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = arguments.next().ok_or("usage: publish FOLDER [ROWS]")?;
     let rows: i64 = arguments.next().as_deref().unwrap_or("100000").parse()?;
     let options = LakeOptions {
-        grace: Duration::from_secs(5),
+        keep_snapshots: Duration::from_secs(5),
         ..LakeOptions::default()
     };
     let mut lake = Lake::open(folder.as_ref(), options.clone())?;

@@ -121,9 +121,10 @@ struct State<R: Driven> {
     connections: BTreeMap<ConnectionId, Outgoing>,
     waiters: HashMap<WriteId, Waiter<R>>,
     chunks: HashMap<DocumentId, Vec<Vec<u8>>>,
-    saving: HashMap<BatchId, Vec<(DocumentId, ChangeHash)>>,
     /// Who wants to read what storage holds.
     readers: Vec<Read<R>>,
+    /// The keys of the chunks of batches that are being stored.
+    saving: HashMap<BatchId, Vec<(DocumentId, Vec<u8>)>>,
 }
 
 impl<R: Driven> fmt::Debug for Node<R> {
@@ -335,7 +336,10 @@ impl<R: Driven> Node<R> {
     }
 
     fn persist(self: &Arc<Self>, state: &mut State<R>, batch: BatchId, chunks: Vec<PersistChunk>) {
-        let saving = chunks.iter().map(|c| (c.document, c.hash)).collect();
+        let saving = chunks
+            .iter()
+            .map(|c| (c.document, keys::stored(c)))
+            .collect();
         state.saving.insert(batch, saving);
         let node = Arc::clone(self);
         runtime::spawn(async move {
@@ -359,8 +363,7 @@ impl<R: Driven> Node<R> {
             } else {
                 // Nothing has been applied since this batch, so what is saved now is what is stored.
                 let documents: Vec<_> = saved.iter().map(|(document, _)| *document).collect();
-                for (document, hash) in saved {
-                    let key = keys::incremental(&document, &hash);
+                for (document, key) in saved {
                     state.chunks.entry(document).or_default().push(key);
                 }
                 compactions = Self::due(&mut state, documents, COMPACT_AFTER);

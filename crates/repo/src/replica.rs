@@ -33,6 +33,7 @@ impl Replica for DatabaseReplica {
         match self.0.apply(id, chunks) {
             Ok(applied) => Ok(Applied {
                 changes: applied.changes,
+                whole: applied.whole,
                 events: applied.events,
             }),
             Err(error) => Err(Refusal {

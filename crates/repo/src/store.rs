@@ -6,7 +6,7 @@ use crate::storage::framing::{self, Kind};
 use crate::storage::{Batch, Durability, Storage, StorageError, StorageFuture, keys};
 use crate::{DatabaseId, DocumentId, Error};
 use automerge::ChangeHash;
-use headwater_sync::engine::PersistChunk;
+use headwater_sync::engine::{PersistChunk, Stored};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -209,8 +209,11 @@ impl Store {
             batch = batch.put(keys::member(database, document), member);
         }
         for chunk in chunks {
-            let key = keys::incremental(&chunk.document, &chunk.hash);
-            batch = batch.put(key, framing::encode(Kind::Incremental, &chunk.bytes));
+            let kind = match chunk.content {
+                Stored::Changes(_) => Kind::Incremental,
+                Stored::Whole(_) => Kind::Snapshot,
+            };
+            batch = batch.put(keys::stored(&chunk), framing::encode(kind, &chunk.bytes));
         }
         self.storage().commit(batch).await
     }
@@ -284,5 +287,36 @@ impl Store {
     async fn put_metadata(&self, key: Vec<u8>, payload: &[u8]) -> Result<(), Error> {
         let batch = Batch::default().put(key, framing::encode(Kind::Metadata, payload));
         Ok(self.storage().commit(batch).await?)
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    #[tokio::test]
+    async fn a_whole_document_and_what_followed_it_are_read_back() {
+        let store = Store::open(Options::memory().opener).await.unwrap();
+        let (database, document) = (
+            DatabaseId::from_bytes([1; 16]),
+            DocumentId::from_bytes([2; 16]),
+        );
+        let chunk = |content, bytes: &'static [u8]| PersistChunk {
+            document,
+            content,
+            bytes: bytes::Bytes::from_static(bytes),
+        };
+        let hash = ChangeHash([3; 32]);
+        let chunks = vec![
+            chunk(Stored::Whole(vec![hash]), b"whole"),
+            chunk(Stored::Changes(hash), b"later"),
+        ];
+        store.save(database, chunks).await.unwrap();
+        let loaded = store.load(database, |_| true).await.unwrap();
+        assert_eq!(loaded.damaged.len(), 0);
+        let mut read = loaded.documents[&document].clone();
+        read.sort();
+        assert_eq!(read, [b"later", b"whole"]);
     }
 }

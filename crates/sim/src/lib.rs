@@ -9,6 +9,7 @@ pub mod acts;
 pub mod coverage;
 pub mod declared;
 pub mod exact;
+pub mod field;
 pub mod generate;
 pub mod laws;
 pub mod meetings;

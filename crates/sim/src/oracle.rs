@@ -8,11 +8,12 @@
 use crate::acts::{Act, Acts, Path};
 use crate::coverage::{Case, Coverage};
 use crate::exact::Exact;
+use crate::field::{Field, merges};
 use crate::generate::MAP;
 use crate::meetings::{Kind, Step, Touch};
 use crate::order::{may_show, prefers, spread};
 use crate::register::{Fate, Made, Put, Register, Standing};
-use crate::ruled::{RULED, UNION, chooses};
+use crate::ruled::{RULED, UNION};
 use crate::sets::Set;
 use crate::undo::Touched;
 use automerge::ChangeHash;
@@ -249,17 +250,20 @@ impl History {
             Act::Keep => after,
             Act::Add(_) | Act::Discard(_) => return false,
         };
+        // Concurrent maps are one value together.
+        let merges = value.is_some_and(|value| merges(policy, value));
+        let edits = matches!((old, act), (Some(Value::Map(_)), Act::Set(_))) && merges;
         let stood = value.is_some_and(|value| {
+            let part = |put: &Put| {
+                matches!(put.value, Value::Map(_)) && (edits || matches!(act, Act::Keep))
+            };
             let mut all = standing.all.iter();
-            all.any(|put| {
-                put.value == *value || matches!((&put.value, act), (Value::Map(_), Act::Keep))
-            })
+            all.any(|put| put.value == *value || part(put))
         });
         let value = value.cloned();
         let removed_something = !standing.all.is_empty();
         if stood && !fresh && !again {
-            // The value stood already, and was not written again; concurrent maps are one value together.
-            let merges = !chooses(policy) && matches!(value, Some(Value::Map(_)));
+            // The value stood already, and was not written again.
             let keeps = |put: &Put| {
                 let kept = by.is_some_and(|by| put.made.hashes.contains(&by));
                 kept || (merges && matches!(put.value, Value::Map(_)))
@@ -489,118 +493,10 @@ fn sets(
         Some(Policy::Custom { .. }) => return new != old,
         _ => {}
     }
-    if matches!(
-        (old, new),
-        (Value::Map(_), Value::Map(_)) | (Value::List(_), Value::List(_))
-    ) {
-        // Programs set only what stands there already, which is edited in place: nothing is.
-        return false;
-    }
-    // The same value again is no write, unless it settles a conflict.
-    if standing.sure.iter().any(|put| put.value != *new) {
-        return true;
-    }
-    standing.all.iter().any(|put| put.value != *new) && again
-}
-
-/// One field that is shown, and what is known of it.
-struct Field<'a> {
-    policy: Option<&'a Policy>,
-    standing: &'a Standing<'a>,
-    shown: &'a Value,
-    conflict: Option<&'a Conflict>,
-}
-
-impl Field<'_> {
-    /// Whether a value that stands is part of what is shown.
-    fn is_shown(&self, value: &Value) -> bool {
-        match (self.policy, value, self.shown) {
-            (Some(Policy::KeepAll), ..) => true,
-            (policy, Value::Map(part), Value::Map(whole)) if !chooses(policy) => part
-                .iter()
-                .all(|(name, value)| whole.get(name) == Some(value)),
-            (_, value, shown) => value == shown,
-        }
-    }
-
-    fn losers(&self) -> &[Claim] {
-        self.conflict.map_or(&[], |conflict| &conflict.losers)
-    }
-
-    fn is_claimed(&self, put: &Put) -> bool {
-        self.losers().iter().any(|loser| is_claim_of(loser, put))
-    }
-
-    /// What is shown must have been written, and what surely stands be shown or in the ledger.
-    fn check_roughly(&self, torn: bool, coverage: &mut Coverage) -> Result<(), String> {
-        let made = matches!(self.policy, Some(Policy::KeepAll | Policy::Custom { .. }));
-        if !made
-            && !self
-                .standing
-                .all
-                .iter()
-                .any(|put| self.is_shown(&put.value))
-        {
-            return Err("shows a value that was superseded".into());
-        }
-        if torn {
-            return Ok(());
-        }
-        coverage.add(Case::Kept);
-        let accounted = |put: &&Put| self.is_shown(&put.value) || self.is_claimed(put);
-        match self.standing.sure.iter().all(accounted) {
-            true => Ok(()),
-            false => Err("lost a value that is not in the ledger".into()),
-        }
-    }
-
-    fn check_exactly(&self) -> Result<(), String> {
-        let values = self.standing.values();
-        if !may_show(self.policy, &values, self.shown) {
-            return Err(format!("shows {:?} of {values:?}", self.shown));
-        }
-        let last_wins = !chooses(self.policy) || self.is_missing();
-        if last_wins
-            && !matches!(self.shown, Value::Map(_))
-            && !self.standing.may_be_last(self.shown)
-        {
-            return Err(format!("shows {:?}, which is not the last", self.shown));
-        }
-        let lost = |put: &&&Put| !self.is_shown(&put.value);
-        let lost: Vec<&&Put> = self.standing.all.iter().filter(lost).collect();
-        let merges = !chooses(self.policy) && values.iter().all(|value| value.kind() == "map");
-        let unresolved = self.is_missing() && values.len() > 1 && !merges;
-        let Some(conflict) = self.conflict else {
-            return match lost.is_empty() && !unresolved {
-                true => Ok(()),
-                false => Err(format!("lost {lost:?}, and the ledger does not say so")),
-            };
-        };
-        if lost.len() != conflict.losers.len() || !lost.iter().all(|put| self.is_claimed(put)) {
-            return Err(format!("lost {lost:?}, and the ledger says {conflict:?}"));
-        }
-        let name = self.policy.unwrap_or(&Policy::LastWriter).to_string();
-        if conflict.policy != name || conflict.resolved == unresolved {
-            return Err(format!("is decided otherwise than by {name}: {conflict:?}"));
-        }
-        match conflict.shown.as_ref() == Some(self.shown) && conflict.kind == ConflictKind::Values {
-            true => Ok(()),
-            false => Err("has another conflict than it shows".into()),
-        }
-    }
-
-    /// Whether no peer can carry out the policy.
-    fn is_missing(&self) -> bool {
-        match self.policy {
-            Some(Policy::Custom { name, .. }) => name != "sum",
-            Some(Policy::Other(_)) => true,
-            _ => false,
-        }
-    }
-}
-
-fn is_claim_of(claim: &Claim, put: &Put) -> bool {
-    let by = claim.by.as_ref();
-    claim.value.as_ref() == Some(&put.value)
-        && by.is_some_and(|by| put.made.hashes.contains(&by.hash))
+    // Programs set only those maps and lists that are shown already. The same value again is no write, unless it settles a
+    // conflict.
+    let part = |put: &Put| merges(policy, new) && matches!(put.value, Value::Map(_));
+    let loses = |put: &&Put| put.value != *new && !part(put);
+    standing.sure.iter().copied().any(|put| loses(&put))
+        || (again && standing.all.iter().copied().any(|put| loses(&put)))
 }

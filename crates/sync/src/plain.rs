@@ -79,6 +79,7 @@ impl Replica for PlainDocuments {
         let changed = !changes.is_empty();
         Ok(Applied {
             changes,
+            whole: None,
             events: changed
                 .then_some(DocumentChanged { document: id })
                 .into_iter()

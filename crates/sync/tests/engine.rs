@@ -11,7 +11,7 @@ use common::replica::{Put, TestReplica};
 use headwater_core::{DatabaseId, DocumentId};
 use headwater_sync::connection::Role;
 use headwater_sync::engine::{
-    ConnectionId, Engine, EngineConfig, Output, Peer, PersistChunk, RefusedBy, Replica,
+    ConnectionId, Engine, EngineConfig, Output, Peer, PersistChunk, RefusedBy, Replica, Stored,
 };
 use headwater_sync::frame::{EphemeralFrame, Frame, HeadwaterMetadata, PeerId, SyncFrame};
 use headwater_sync::message::SyncMessage;
@@ -190,6 +190,31 @@ fn a_bad_message_does_not_spoil_the_batch_it_came_in() {
     let mut copy = Automerge::new();
     copy.load_incremental(bytes).unwrap();
     assert_eq!(copy.get_heads(), filled(3).get_heads());
+}
+
+#[test]
+fn a_whole_document_that_is_taken_over_is_stored_as_it_came() {
+    let mut replica = TestReplica::new("server", 1);
+    replica.takes_over = true;
+    let mut engine = Engine::new(EngineConfig::new(PeerId::new("server")), replica);
+    let peer = join(&mut engine, 1, true);
+    outputs(&mut engine);
+    let whole = filled(300);
+    let saved = whole.save();
+    let heads = whole.get_heads();
+    let message = SyncMessage::new(MessageVersion::V2, heads.clone(), vec![&saved]);
+    engine.receive(peer, sync(peer, document(1), message.encode()));
+    let told = outputs(&mut engine);
+    let stored = told.iter().find_map(|output| match output {
+        Output::Persist { chunks, .. } => Some(chunks.clone()),
+        _ => None,
+    });
+    let expected = PersistChunk {
+        document: document(1),
+        content: Stored::Whole(heads),
+        bytes: saved.into(),
+    };
+    assert_eq!(stored, Some(vec![expected]));
 }
 
 /// An acknowledgement was taken at once while an older message of the same peer waited for a batch, which then took back

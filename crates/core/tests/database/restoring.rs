@@ -1,7 +1,8 @@
 //! Restarting from what was stored.
 
 use crate::replica::{ID, NOTES, Replica, exchange};
-use automerge::ActorId;
+use automerge::{ActorId, Change};
+use headwater_core::database::LARGE_BATCH;
 use headwater_core::{CollectionSchema, Database, DocumentId, Edit};
 use std::collections::BTreeMap;
 
@@ -93,4 +94,34 @@ fn a_genesis_is_stored_once() {
     b.put("k", &[("x", 3.into())]);
     assert_eq!((genesis(&a.out), genesis(&b.out)), (0, 0));
     exchange(&mut a, &mut b);
+}
+
+#[test]
+fn a_long_document_that_arrives_is_stored_as_it_came() {
+    let mut a = Replica::single(1);
+    for n in 0..LARGE_BATCH as i64 {
+        a.put("k", &[("n", n.into())]);
+    }
+    let partition = a.partition();
+    let whole = a.db.document(&partition).unwrap();
+    let (saved, heads) = (whole.save(), whole.get_heads());
+    a.out.clear();
+    a.put("k", &[("n", (-1).into())]);
+    let (_, later) = a.out.pop().unwrap();
+
+    let mut b = Replica::new(2);
+    let applied = b.db.apply(partition, &[&later, &saved]).unwrap();
+    let taken_over = applied.whole.unwrap();
+    assert_eq!((taken_over.chunk, taken_over.heads), (1, heads));
+    let rest = &applied.changes[taken_over.changes..];
+    assert_eq!(
+        rest.iter().map(Change::raw_bytes).collect::<Vec<_>>(),
+        [later.as_slice()]
+    );
+
+    let stored = [(partition, vec![saved, later.clone()])];
+    let (again, damaged) = Database::restore(ID, ActorId::from([3; 16]), stored).unwrap();
+    assert!(damaged.is_empty(), "{damaged:?}");
+    assert_eq!(again.to_json(), b.db.to_json());
+    assert_eq!(again.heads()[&partition], b.db.heads()[&partition]);
 }

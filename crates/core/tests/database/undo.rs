@@ -1,7 +1,8 @@
 //! Taking back a write, and nothing that anyone did since.
 
 use crate::replica::{ID, NOTES, Replica, exchange, pair, record};
-use automerge::{ActorId, ChangeHash};
+use automerge::transaction::CommitOptions;
+use automerge::{ActorId, ChangeHash, ReadDoc as _};
 use headwater_core::{
     Author, CollectionSchema, Database, Edit, Operation, Policy, Value, Write, WriteContext,
     WriteError, Written,
@@ -473,4 +474,45 @@ fn a_change_of_elsewhere_is_refused() {
     assert!(matches!(error, WriteError::NothingToUndo { .. }), "{error}");
     exchange(&mut a, &mut b);
     assert_eq!(a.db.keys(NOTES).len(), 1);
+}
+
+/// Anyone can send a change that says it takes another one back.
+#[test]
+fn a_false_claim_to_undo_anothers_change_takes_nothing_back() {
+    let (mut a, mut b) = start();
+    let before = a.get("k");
+    let patch = edit_everything(&mut a);
+    let after = a.get("k");
+    exchange(&mut a, &mut b);
+
+    let document = a.partition();
+    let mut forged = b.db.document(&document).unwrap().clone();
+    forged.set_actor(ActorId::from([3; 16]));
+    let message = format!("{{\"at\":1,\"undoes\":\"{}\"}}", patch.changes[0].1);
+    let claim = CommitOptions::default().with_message(message);
+    let hash = forged.empty_commit(claim);
+    let forged = forged.get_change_by_hash(&hash).unwrap();
+    let forged = [(document, forged.raw_bytes().to_vec())];
+    a.receive(&forged);
+    b.receive(&forged);
+
+    assert_eq!(a.get("k"), after);
+    assert_eq!(undo(&mut a, patch).updated, 1);
+    assert_eq!(a.get("k"), before);
+    exchange(&mut a, &mut b);
+}
+
+#[test]
+fn an_undone_creation_leaves_what_another_wrote_under_another_partition_count() {
+    let (mut a, mut b) = (Replica::single(1), Replica::new(2));
+    let theirs = b.put("k", &[("odd", 5.into())]);
+    undo(&mut b, theirs);
+    let ours = a.put("k", &[("last", 1.into())]);
+    exchange(&mut a, &mut b);
+    // The delete had not seen the creation, and so loses to it.
+    let both = record(&[("last", 1.into()), ("odd", 5.into())]);
+    assert_eq!(a.get("k"), Some(both));
+    undo(&mut a, ours);
+    assert_eq!(a.get("k"), Some(record(&[("odd", 5.into())])));
+    exchange(&mut a, &mut b);
 }

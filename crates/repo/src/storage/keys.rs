@@ -14,6 +14,7 @@
 use super::framing::Kind;
 use automerge::ChangeHash;
 use headwater_core::id::{DatabaseId, DocumentId};
+use headwater_sync::engine::{PersistChunk, Stored};
 use sha2::{Digest, Sha256};
 
 /// The prefix of all chunks of all documents.
@@ -73,6 +74,14 @@ pub fn snapshot(id: &DocumentId, heads: &[ChangeHash]) -> Vec<u8> {
 /// The key of one change of a document.
 pub fn incremental(id: &DocumentId, change: &ChangeHash) -> Vec<u8> {
     [&document(id)[..], b"i/", &change.0].concat()
+}
+
+/// The key of what an engine stores.
+pub(crate) fn stored(chunk: &PersistChunk) -> Vec<u8> {
+    match &chunk.content {
+        Stored::Changes(last) => incremental(&chunk.document, last),
+        Stored::Whole(heads) => snapshot(&chunk.document, heads),
+    }
 }
 
 /// SHA-256 over the heads in ascending order, which names a snapshot.

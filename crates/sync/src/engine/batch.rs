@@ -2,11 +2,12 @@
 
 use super::queue::{Job, Message, Turn};
 use super::{
-    BatchId, ConnectionId, Engine, Output, PersistChunk, Refusal, Replica, WriteError, WriteId,
+    BatchId, ConnectionId, Engine, Output, PersistChunk, Refusal, Replica, Stored, WriteError,
+    WriteId,
 };
 use automerge::{Change, ChangeHash, ReadDoc};
-use bytes::{BufMut, BytesMut};
-use headwater_core::DocumentId;
+use bytes::{BufMut, Bytes, BytesMut};
+use headwater_core::{DocumentId, TakenOver};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many local writes a batch takes.
@@ -26,6 +27,8 @@ const CHANGES: std::ops::RangeInclusive<u64> = 64..=16_384;
 pub(super) struct Batch<R: Replica> {
     pub(super) id: BatchId,
     pub(super) changes: BTreeMap<DocumentId, Vec<Change>>,
+    /// Whole documents that came, which hold the first of these changes.
+    whole: BTreeMap<DocumentId, (Bytes, TakenOver)>,
     /// What peers said, to be answered once the batch is durable.
     pub(super) turns: BTreeMap<(DocumentId, ConnectionId), Turn>,
     /// The changes that peers sent, which need not be sent back to them.
@@ -58,13 +61,9 @@ impl<R: Replica> Engine<R> {
                 self.complete(batch);
                 continue;
             }
-            let chunks = batch
-                .changes
-                .iter()
-                .map(|(id, changes)| persist(*id, changes));
             self.outputs.push_back(Output::Persist {
                 batch: batch.id,
-                chunks: chunks.collect(),
+                chunks: persist(&batch),
             });
             self.in_flight = Some(batch);
         }
@@ -77,6 +76,7 @@ impl<R: Replica> Engine<R> {
         let mut batch = Batch {
             id,
             changes: BTreeMap::new(),
+            whole: BTreeMap::new(),
             turns: BTreeMap::new(),
             own: BTreeMap::new(),
             written: Vec::new(),
@@ -201,14 +201,20 @@ impl<R: Replica> Engine<R> {
         document: DocumentId,
         messages: impl IntoIterator<Item = &'m Message>,
     ) -> Result<Vec<ChangeHash>, Refusal> {
-        let chunks: Vec<&[u8]> = messages
-            .into_iter()
-            .flat_map(|message| message.chunks.iter().map(|chunk| &*chunk.bytes))
-            .collect();
+        let chunks = messages.into_iter().flat_map(|message| &message.chunks);
+        let chunks: Vec<&Bytes> = chunks.map(|chunk| &chunk.bytes).collect();
         if chunks.is_empty() {
             return Ok(Vec::new());
         }
-        let applied = self.replica.apply(document, &chunks)?;
+        let slices: Vec<&[u8]> = chunks.iter().map(|bytes| &***bytes).collect();
+        let applied = self.replica.apply(document, &slices)?;
+        if let Some(mut whole) = applied.whole
+            && let Some(bytes) = chunks.get(whole.chunk)
+        {
+            // It has all that was there before it came.
+            whole.changes += batch.changes.get(&document).map_or(0, Vec::len);
+            batch.whole.insert(document, ((*bytes).clone(), whole));
+        }
         let hashes = applied.changes.iter().map(Change::hash).collect();
         if !applied.changes.is_empty() {
             batch
@@ -303,15 +309,33 @@ fn take_turn<R: Replica>(batch: &mut Batch<R>, message: Message) {
     }
 }
 
-fn persist(document: DocumentId, changes: &[Change]) -> PersistChunk {
+fn persist<R: Replica>(batch: &Batch<R>) -> Vec<PersistChunk> {
+    let mut chunks = Vec::new();
+    for (document, changes) in &batch.changes {
+        let mut rest = changes.as_slice();
+        if let Some((bytes, whole)) = batch.whole.get(document) {
+            rest = changes.get(whole.changes..).unwrap_or_default();
+            chunks.push(PersistChunk {
+                document: *document,
+                content: Stored::Whole(whole.heads.clone()),
+                bytes: bytes.clone(),
+            });
+        }
+        chunks.extend(persist_changes(*document, rest));
+    }
+    chunks
+}
+
+fn persist_changes(document: DocumentId, changes: &[Change]) -> Option<PersistChunk> {
+    let last = changes.last()?.hash();
     let size = changes.iter().map(|change| change.raw_bytes().len()).sum();
     let mut bytes = BytesMut::with_capacity(size);
     for change in changes {
         bytes.put_slice(change.raw_bytes());
     }
-    PersistChunk {
+    Some(PersistChunk {
         document,
-        hash: changes.last().map_or(ChangeHash([0; 32]), Change::hash),
+        content: Stored::Changes(last),
         bytes: bytes.freeze(),
-    }
+    })
 }

@@ -101,7 +101,7 @@ pub enum Output<R: Replica> {
     Persist {
         /// To be given back.
         batch: BatchId,
-        /// One for each document that changed.
+        /// For each document that changed.
         chunks: Vec<PersistChunk>,
     },
     /// A local write is done: it is durable, or it failed.
@@ -168,15 +168,25 @@ pub enum RefusedBy {
     Peer,
 }
 
-/// The changes of one batch to one document.
+/// Changes of one batch to one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PersistChunk {
     /// The document.
     pub document: DocumentId,
-    /// The hash of the last change, which no other chunk has.
-    pub hash: ChangeHash,
-    /// automerge change chunks, one after the other, each after those it depends on.
+    /// What the bytes are.
+    pub content: Stored,
+    /// As automerge encodes it.
     pub bytes: Bytes,
+}
+
+/// What is made durable at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// Change chunks, one after the other, each after those it depends on; with the hash of the last change, which no other
+    /// chunk has.
+    Changes(ChangeHash),
+    /// The whole document up to these heads, as a peer sent it.
+    Whole(Vec<ChangeHash>),
 }
 
 /// Why a local write failed.

@@ -113,15 +113,15 @@ pub(super) fn save(document: &Automerge) -> Vec<u8> {
 /// Messages that bring a peer who has `theirs`, all of which we have, to our heads.
 fn catch_up(document: &Automerge, theirs: &[ChangeHash], whole: bool, limit: usize) -> Vec<Bytes> {
     let heads = document.get_heads();
-    let missing = document.get_changes(theirs);
-    if whole && is_most(document, missing.len()) {
+    // Counting them takes a small part of the time that making them does.
+    if whole && is_most(document, document.get_changes_meta(theirs).len()) {
         let saved = save(document);
         if saved.len() <= limit.saturating_sub(OVERHEAD) {
             let message = SyncMessage::new(MessageVersion::V2, heads, vec![&saved]);
             return vec![message.encode().into()];
         }
     }
-    changes(heads, &missing, limit)
+    changes(heads, &document.get_changes(theirs), limit)
 }
 
 /// The heads of a peer, and whether it reads whole documents.

@@ -1,7 +1,7 @@
 //! What an engine replicates.
 
 use automerge::{Automerge, Change};
-use headwater_core::DocumentId;
+use headwater_core::{DocumentId, TakenOver};
 
 /// A set of documents in memory that an [`Engine`](super::Engine) keeps equal to those of its peers.
 ///
@@ -46,6 +46,8 @@ pub trait Replica {
 pub struct Applied<E> {
     /// The changes that are new in the document, each after those it depends on.
     pub changes: Vec<Change>,
+    /// Which of the chunks was taken over as a whole document, so that it is stored as it is.
+    pub whole: Option<TakenOver>,
     /// What to tell subscribers.
     pub events: Vec<E>,
 }

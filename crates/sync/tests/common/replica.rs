@@ -2,7 +2,7 @@
 
 use automerge::transaction::Transactable;
 use automerge::{ActorId, Automerge, ChangeHash, ROOT, ReadDoc};
-use headwater_core::DocumentId;
+use headwater_core::{DocumentId, TakenOver};
 use headwater_sync::engine::{Applied, LocalWrite, Refusal, Replica};
 use headwater_sync::plain::{DocumentChanged, PlainDocuments};
 
@@ -18,6 +18,8 @@ pub struct TestReplica {
     actor: ActorId,
     /// A document that is taken from nobody.
     pub forbidden: Option<DocumentId>,
+    /// Whether a document that comes as one chunk is taken over as it is.
+    pub takes_over: bool,
 }
 
 impl TestReplica {
@@ -28,6 +30,7 @@ impl TestReplica {
             documents: PlainDocuments::new(),
             actor: ActorId::from(actor),
             forbidden: None,
+            takes_over: false,
         }
     }
 }
@@ -56,7 +59,15 @@ impl Replica for TestReplica {
                 message: String::from("not here"),
             });
         }
-        self.documents.apply(id, chunks)
+        let mut applied = self.documents.apply(id, chunks)?;
+        if let (true, Some(whole)) = (self.takes_over, self.document(&id)) {
+            applied.whole = Some(TakenOver {
+                chunk: 0,
+                heads: whole.get_heads(),
+                changes: applied.changes.len(),
+            });
+        }
+        Ok(applied)
     }
 
     fn write(
