@@ -207,7 +207,7 @@ impl Database {
         receiver.await.map_err(|_| Error::Closed)
     }
 
-    /// Lets the database take in changes again after a listener gave [`Flow::Hold`].
+    /// Lets the database take in changes again after a listener gave [`Flow::Hold`](crate::Flow::Hold).
     pub fn resume(&self) {
         self.node.node.with_engine(|engine| engine.hold(false));
     }

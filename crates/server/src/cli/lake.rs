@@ -145,7 +145,7 @@ fn told(report: &CheckReport) -> String {
 fn list(args: &Snapshots) -> anyhow::Result<()> {
     let all = snapshots(&args.lake)?;
     if args.json {
-        return Ok(output::json(&all)?);
+        return output::json(&all);
     }
     for one in &all {
         let at = jiff::Timestamp::from_millisecond(one.at)?;
