@@ -137,6 +137,16 @@ pub fn get_json(url: &str) -> anyhow::Result<(u16, serde_json::Value)> {
     Ok((code, answer.body_mut().read_json()?))
 }
 
+/// The JSON that a server answers to a POST without a body.
+pub fn post_json(url: &str) -> anyhow::Result<serde_json::Value> {
+    let agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(300)))
+        .build()
+        .new_agent();
+    Ok(agent.post(url).send_empty()?.body_mut().read_json()?)
+}
+
 /// Waits until `done` gives something, and fails if that takes longer than `limit`.
 pub async fn eventually<T>(
     what: &str,

@@ -207,6 +207,11 @@ impl Lake {
         self.state.epoch
     }
 
+    /// Whether changes are told in the feeds: all that was there at first has been published.
+    pub fn is_logged(&self) -> bool {
+        self.logged
+    }
+
     /// The last commit.
     pub fn version(&self) -> u64 {
         self.version

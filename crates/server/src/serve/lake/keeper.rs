@@ -1,6 +1,6 @@
 //! The lake's thread: it takes over what waits, reads what has to be read, and publishes.
 
-use super::queue::{Row, Unread, Waiting};
+use super::queue::{Row, Unread, Waiting, latest};
 use super::{LakeFeed, lock};
 use futures::executor::block_on;
 use headwater::{Database, DatabaseId};
@@ -310,10 +310,14 @@ impl Keeper {
     ) -> Result<()> {
         rebuilt.records += rows.len() as u64;
         let feed = Arc::clone(&self.feed);
+        // Nothing is told of what is there at first, so who wrote it need not be known.
+        let told = self.lake.is_logged();
         let spent = at_rest(database, move |core| {
             let started = Instant::now();
             let read = |((collection, key), by): ((String, String), Option<Attribution>)| {
                 let standing = core.standing_of(&collection, &key);
+                let unknown = || told.then(|| latest(core, &collection, &key)).flatten();
+                let by = by.or_else(unknown);
                 (collection, by, standing)
             };
             let read: Vec<_> = rows.into_iter().map(read).collect();

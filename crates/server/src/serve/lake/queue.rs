@@ -106,7 +106,9 @@ impl Queue {
             match event {
                 Event::Record(event) => {
                     let row = (id, event.collection.clone(), event.key.clone());
-                    self.waiting.put(row, event.after.clone(), event.by.clone());
+                    let by = event.by.clone();
+                    let by = by.or_else(|| latest(core, &event.collection, &event.key));
+                    self.waiting.put(row, event.after.clone(), by);
                 }
                 Event::Conflicts(event) => {
                     let row = (id, event.collection.clone(), event.key.clone());
@@ -155,4 +157,16 @@ impl Queue {
         self.waiting.declared.insert(id);
         self.waiting.touch();
     }
+}
+
+/// Where a whole document came at once, or a database is read, no event says who wrote: the change of what a record shows that claims to be the latest.
+pub(super) fn latest(
+    core: &headwater_core::Database,
+    collection: &str,
+    key: &str,
+) -> Option<Attribution> {
+    let writers = core.provenance(collection, key);
+    writers
+        .into_values()
+        .max_by_key(|by| (by.provenance.at, by.hash))
 }
