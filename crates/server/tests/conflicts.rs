@@ -6,7 +6,7 @@ use command::{Server, fails, ok, ok_json};
 use headwater::{CollectionSchema, Database, DeleteRule, Options, Peer};
 use serde_json::{Value as Json, json};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How many records two edit apart from each other.
@@ -135,8 +135,8 @@ impl Two {
         let (_, rest) = view["sql"].as_str()?.split_once("table(`headwater`.`")?;
         let (version, _) = rest.split_once('`')?;
         let mut rows: Vec<Json> = Vec::new();
-        for part in fs::read_dir(lake.join(version)).expect("a version") {
-            let text = fs::read_to_string(part.expect("a part").path()).expect("read");
+        for part in parts(&lake.join(version)) {
+            let text = fs::read_to_string(part).expect("read");
             rows.extend(
                 text.lines()
                     .map(|line| serde_json::from_str(line).expect("JSON")),
@@ -147,6 +147,25 @@ impl Two {
         rows.sort_by_key(|row| row["_key"].to_string());
         Some(rows)
     }
+}
+
+/// The files in a version's folder, by way of its groups.
+fn parts(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let shown = paths.filter(|path| {
+        !path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    });
+    let files = shown.flat_map(|path| {
+        if path.is_dir() {
+            parts(&path)
+        } else {
+            vec![path]
+        }
+    });
+    files.collect()
 }
 
 fn at<'r>(rows: &'r [Json], column: &str) -> Vec<&'r Json> {
