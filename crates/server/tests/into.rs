@@ -293,7 +293,10 @@ fn a_query_that_fails_half_way_writes_nothing(world: &World) {
     // Most of it is there before it fails.
     let whole = "--into half --key k";
     let error = fails(world.path(), 1, &world.into(&sql(""), whole));
-    assert!(error.contains("NumberFormatException: x"), "{error}");
+    // Drill says why only if no row was on its way yet.
+    let is_named =
+        ["NumberFormatException: x", "the query is FAILED"].map(|why| error.contains(why));
+    assert!(is_named.contains(&true), "{error}");
     assert!(!world.cat_is_there("half"));
     let good = sql("WHERE s <> 'x'");
     assert_eq!(world.written(&good, whole), [ROWS - 1, 0, 0]);
