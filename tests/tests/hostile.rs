@@ -81,7 +81,8 @@ impl Scene {
         eventually("the lake has every edit and no more", LIMIT, || {
             let tables = lake::read(&root).ok()?;
             let (rows, lost) = (tables.get("notes")?, tables.get("notes_conflicts")?);
-            let clean = tables.len() == 2 && rows.keys().eq(&expected) && lost.is_empty();
+            let ours = tables.keys().all(|table| table.starts_with("notes"));
+            let clean = ours && rows.keys().eq(&expected) && lost.is_empty();
             clean.then_some(())
         })
         .await?;

@@ -109,6 +109,11 @@ impl<R: Replica> Engine<R> {
                     let left = counts
                         .entry(message.document)
                         .or_insert_with(|| self.room(&message.document));
+                    if *left == 0 && !message.chunks.is_empty() {
+                        // The batch has as much of this document as it takes.
+                        self.queue.push_front(Job::Message(message));
+                        break;
+                    }
                     let rest = message.split_off(*left, MAX_BYTES - bytes);
                     *left -= message.chunks.len();
                     bytes += message.chunk_bytes();

@@ -2,7 +2,6 @@
 
 use super::keeper::{CHUNK, KeepError, Keeper, Rebuilt, at_rest};
 use super::lock;
-use super::queue::Unread;
 use headwater::Database;
 use headwater_materialize::{FilesReport, canonical};
 use serde::{Deserialize, Serialize};
@@ -193,19 +192,7 @@ impl Keeper {
 
     /// Reads every record of every database.
     fn read_all(&mut self) -> Result<Rebuilt, KeepError> {
-        {
-            let mut queue = lock(&self.feed.queue);
-            let all: Vec<_> = queue.databases.keys().copied().collect();
-            queue
-                .unread
-                .extend(all.into_iter().map(|id| (id, Unread::All)));
-            let plain: Vec<_> = queue
-                .mapping
-                .iter()
-                .flat_map(|mapping| mapping.documents())
-                .collect();
-            queue.waiting.plain.extend(plain);
-        }
+        self.forget_read();
         self.read_unread()
     }
 

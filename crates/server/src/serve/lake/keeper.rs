@@ -67,6 +67,9 @@ impl Keeper {
                 Ok(()) | Err(KeepError::Stopping) => None,
                 Err(KeepError::Lake(error)) => {
                     self.failed(&error);
+                    if matches!(error, LakeError::DamagedPart { .. }) {
+                        self.start_over();
+                    }
                     Some(Instant::now() + RETRY)
                 }
             };
@@ -121,6 +124,32 @@ impl Keeper {
             tracing::info!("the lake can be written again");
         }
         Ok(())
+    }
+
+    /// Rows are lost, as when someone removed the folder: all of them are made anew with the next try.
+    fn start_over(&mut self) {
+        tracing::error!(
+            "rows of the lake are lost: it is made anew, and its change feeds begin another epoch"
+        );
+        match self.lake.begin_anew() {
+            Ok(()) => self.forget_read(),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// Takes nothing for read any more.
+    pub fn forget_read(&mut self) {
+        let mut queue = lock(&self.feed.queue);
+        let all: Vec<_> = queue.databases.keys().copied().collect();
+        queue
+            .unread
+            .extend(all.into_iter().map(|id| (id, Unread::All)));
+        let plain: Vec<_> = queue
+            .mapping
+            .iter()
+            .flat_map(|mapping| mapping.documents())
+            .collect();
+        queue.waiting.plain.extend(plain);
     }
 
     pub fn failed(&self, error: &LakeError) {
