@@ -82,8 +82,8 @@ fn edits_in_flight_share_batches_and_messages() {
         network.nodes[0].put(document(1), "key", value);
     }
     network.settle();
-    // All that came before anyone asked what to do is one batch: a message and an acknowledgement for each of three peers.
-    assert_eq!(network.delivered - before, 6);
+    // The first edit is a batch, the other 99 are another: two messages and two acknowledgements for each of three peers.
+    assert_eq!(network.delivered - before, 12);
     network.assert_converged();
 }
 

@@ -55,7 +55,8 @@ impl<R: Replica> std::fmt::Debug for Batch<R> {
 impl<R: Replica> Engine<R> {
     /// Makes batches of what waits until one has to be made durable.
     pub(super) fn start_batches(&mut self) {
-        while !self.failed && self.in_flight.is_none() && !self.queue.is_empty() {
+        let waits = self.failed || self.untold || self.held || self.rest_wanted;
+        while !waits && self.in_flight.is_none() && !self.queue.is_empty() {
             let batch = self.apply_next();
             if batch.changes.is_empty() {
                 self.complete(batch);
@@ -242,6 +243,7 @@ impl<R: Replica> Engine<R> {
         }
         if !batch.events.is_empty() {
             let events = std::mem::take(&mut batch.events);
+            self.untold = true;
             self.outputs.push_back(Output::Events(events));
         }
         for document in batch.changes.keys() {

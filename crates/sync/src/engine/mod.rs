@@ -213,6 +213,8 @@ pub struct Engine<R: Replica> {
     answers: Answers,
     sessions: Sessions,
     outputs: VecDeque<Output<R>>,
+    /// Whether events of a batch wait in `outputs`.
+    untold: bool,
     /// Whether nothing more is to be applied for now.
     held: bool,
     /// Whether [`Output::AtRest`] is wanted.
@@ -252,6 +254,7 @@ impl<R: Replica> Engine<R> {
             answers: Answers::default(),
             sessions: Sessions::default(),
             outputs: VecDeque::new(),
+            untold: false,
             held: false,
             rest_wanted: false,
             next_write: 0,
@@ -264,16 +267,15 @@ impl<R: Replica> Engine<R> {
         &self.replica
     }
 
-    /// What to do next. The next batch is applied only once all that the one before gave was taken: at [`Output::Events`] the
-    /// replica is what storage holds.
+    /// What to do next. The next batch is applied only once the events of the one before were taken and dealt with: at
+    /// [`Output::Events`] the replica is what storage holds.
     pub fn poll_output(&mut self) -> Option<Output<R>> {
         if self.outputs.is_empty() && self.in_flight.is_none() && !self.failed {
+            self.untold = false;
             if std::mem::take(&mut self.rest_wanted) {
                 return Some(Output::AtRest);
             }
-            if !self.held {
-                self.start_batches();
-            }
+            self.start_batches();
         }
         let output = self.outputs.pop_front();
         if let Some(Output::Send { connection, frame }) = &output
@@ -361,6 +363,7 @@ impl<R: Replica> Engine<R> {
         let id = WriteId(self.next_write);
         self.next_write += 1;
         self.queue.push_back(Job::Write(id, write));
+        self.start_batches();
         id
     }
 
@@ -371,7 +374,10 @@ impl<R: Replica> Engine<R> {
     pub fn persisted(&mut self, batch: BatchId, result: Result<(), String>) {
         match self.in_flight.take() {
             Some(flight) if flight.id == batch => match result {
-                Ok(()) => self.complete(flight),
+                Ok(()) => {
+                    self.complete(flight);
+                    self.start_batches();
+                }
                 Err(message) => self.fail(flight, &message),
             },
             other => self.in_flight = other,
@@ -403,6 +409,7 @@ impl<R: Replica> Engine<R> {
         for connection in connections {
             self.announce_all(connection, true);
         }
+        self.start_batches();
     }
 
     /// Tells a peer that a document of its is not taken, and leaves the document alone from now on.

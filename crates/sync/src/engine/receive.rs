@@ -72,6 +72,7 @@ impl<R: Replica> Engine<R> {
             return;
         }
         self.enqueue(message);
+        self.start_batches();
     }
 
     /// Deals with a message that brings nothing and wants nothing, for which nobody need wait for a batch unless the peer
