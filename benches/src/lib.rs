@@ -7,6 +7,7 @@ pub mod edits;
 pub mod fanout;
 pub mod growth;
 pub mod intake;
+pub mod lake;
 pub mod ledger;
 pub mod machine;
 pub mod newcomer;

@@ -1,10 +1,9 @@
 //! What a database costs to sync: a peer that has nothing of it yet meets a server that has it.
 
-use crate::records::{COLLECTION, memory};
+use crate::records::{COLLECTION, memory, saved};
 use crate::server::{Programs, Server, Target};
 use anyhow::{Context, Result, ensure};
-use headwater::storage::framing::{self, Kind};
-use headwater::storage::{Batch, NativeStorage, Storage as _, keys};
+use headwater::storage::{NativeStorage, Storage as _};
 use headwater::{Database as Shared, DatabaseId, Edit, Options, Patch, Peer, Value};
 use headwater_core::Database;
 use serde::{Deserialize, Serialize};
@@ -102,16 +101,7 @@ pub async fn run(database: &Database, key: &str, programs: &Programs) -> Result<
 /// Keeps the database in a new folder, each document as a whole, as a store keeps it once it has compacted it.
 async fn store(database: &Database, folder: &Path) -> Result<()> {
     let storage = NativeStorage::open(folder)?;
-    let mut batch = Batch::default();
-    for id in database.documents() {
-        let document = database.document(&id).context("a document is gone")?;
-        let member = framing::encode(Kind::Metadata, &[]);
-        let saved = framing::encode(Kind::Snapshot, &document.save());
-        batch = batch
-            .put(keys::member(database.id(), id), member)
-            .put(keys::snapshot(&id, &document.get_heads()), saved);
-    }
-    storage.commit(batch).await?;
+    storage.commit(saved(database)?).await?;
     Ok(storage.close().await?)
 }
 

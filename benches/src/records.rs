@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result};
 use automerge::ActorId;
+use headwater::storage::framing::{self, Kind};
+use headwater::storage::{Batch, keys};
 use headwater_core::{
     CollectionSchema, Database, DatabaseId, Operation, Record, Value, Write, WriteContext,
 };
@@ -57,12 +59,32 @@ pub fn key(n: usize) -> String {
 pub fn filled(seed: u8, records: usize, schema: CollectionSchema) -> Result<Database> {
     let mut database = database(seed)?;
     write(&mut database, Operation::Declare(schema.partitions(1)))?;
+    fill(&mut database, records)?;
+    Ok(database)
+}
+
+/// Writes so many records, a thousand at a time.
+pub fn fill(database: &mut Database, records: usize) -> Result<()> {
     let all: Vec<usize> = (0..records).collect();
     for some in all.chunks(1000) {
         let records: BTreeMap<_, _> = some.iter().map(|n| (key(*n), record(*n))).collect();
-        write(&mut database, Operation::Put(records))?;
+        write(database, Operation::Put(records))?;
     }
-    Ok(database)
+    Ok(())
+}
+
+/// What a store keeps of a database whose documents it has compacted: each of them as a whole.
+pub fn saved(database: &Database) -> Result<Batch> {
+    let mut batch = Batch::default();
+    for id in database.documents() {
+        let document = database.document(&id).context("a document is gone")?;
+        let member = framing::encode(Kind::Metadata, &[]);
+        let saved = framing::encode(Kind::Snapshot, &document.save());
+        batch = batch
+            .put(keys::member(database.id(), id), member)
+            .put(keys::snapshot(&id, &document.get_heads()), saved);
+    }
+    Ok(batch)
 }
 
 /// Bytes of this process by a name of `/proc/self/status`: `VmRSS` now, `VmHWM` at most.

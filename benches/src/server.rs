@@ -4,13 +4,15 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a server may take to open what it holds.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_secs(600);
+/// The configuration in a server's folder, if it has one.
+pub const CONFIG: &str = "headwater.toml";
 
 /// A kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -36,6 +38,7 @@ pub struct Programs {
 /// A running server. Dropping it ends the process and removes its folder.
 pub struct Server {
     child: Child,
+    command: Command,
     address: SocketAddr,
     folder: TempDir,
 }
@@ -72,6 +75,10 @@ impl Target {
                 .arg("--allow-plain")
                 .arg("--lake")
                 .arg(folder.path().join("lake"));
+            let config = folder.path().join(CONFIG);
+            if config.is_file() {
+                command.arg("--config").arg(config);
+            }
         }
         command
             .arg("--listen")
@@ -98,23 +105,33 @@ impl Server {
     /// As [`Self::start`], in a folder whose `data` may hold a store already.
     pub fn start_in(target: Target, programs: &Programs, folder: TempDir) -> Result<Self> {
         let address = free_address()?;
-        let log = File::create(folder.path().join("log"))?;
-        let mut command = target.command(programs, address, &folder);
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| {
-                format!("cannot start {command:?}; build it first, or say where it is")
-            })?;
+        let command = target.command(programs, address, &folder);
         let mut server = Self {
-            child,
+            child: spawn(&command, None, &folder)?,
+            command,
             address,
             folder,
         };
         server.wait_until_ready()?;
         Ok(server)
+    }
+
+    /// Kills the process and starts another in its place, on one core if `core` names one; waits until it accepts connections.
+    pub fn restart(&mut self, core: Option<usize>) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.child = spawn(&self.command, core, &self.folder)?;
+        self.wait_until_ready()
+    }
+
+    /// The process id.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its folder, which holds `data` and `lake`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Where stock automerge-repo clients connect.
@@ -168,6 +185,28 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts a process; on a core of this number alone, if there is one.
+fn spawn(command: &Command, core: Option<usize>, folder: &TempDir) -> Result<Child> {
+    let mut pinned = Command::new("taskset");
+    let mut started = match core {
+        Some(core) => {
+            pinned
+                .args(["--cpu-list", &core.to_string()])
+                .arg(command.get_program());
+            pinned
+        }
+        None => Command::new(command.get_program()),
+    };
+    let log = File::create(folder.path().join("log"))?;
+    started
+        .args(command.get_args())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot start {started:?}; build it first, or say where it is"))
 }
 
 fn free_address() -> Result<SocketAddr> {

@@ -22,10 +22,24 @@ pub fn demo(project: &Project, arguments: &[String]) -> Result<()> {
     )
 }
 
-/// `cargo xtask bench`.
+/// `cargo xtask bench`, and `cargo xtask bench lake`.
 pub fn bench(project: &Project, arguments: &[String]) -> Result<()> {
     let packages = ["--package=headwater-server", "--package=headwater-bench"];
     project::run(project.cargo().args(["build", "--release"]).args(packages))?;
-    let program = project.target.join("release/headwater-bench");
-    project::run(project.command(program).args(arguments))
+    let mut program = match arguments.split_first() {
+        Some((first, rest)) if first == "lake" => {
+            let mut program = project.command(project.target.join("release/lake"));
+            program
+                .arg("--report")
+                .arg(project.target.join("bench"))
+                .args(rest);
+            program
+        }
+        _ => {
+            let mut program = project.command(project.target.join("release/headwater-bench"));
+            program.args(arguments);
+            program
+        }
+    };
+    project::run(&mut program)
 }

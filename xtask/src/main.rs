@@ -34,9 +34,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Measures edits per second of the durable server against samod.
+    /// Measures edits per second of the durable server against samod; `bench lake` what the tables cost.
     Bench {
-        /// Passed on to the load generator.
+        /// `lake` or nothing, then what is passed on to the load generator.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

@@ -46,17 +46,11 @@ pub(super) struct Rebuilt {
 pub(super) struct Keeper {
     pub feed: Arc<LakeFeed>,
     pub lake: Lake,
-    /// When the oldest change came that was taken over and is not published.
-    since: Option<Instant>,
 }
 
 impl Keeper {
     pub fn new(feed: Arc<LakeFeed>, lake: Lake) -> Self {
-        Self {
-            feed,
-            lake,
-            since: None,
-        }
+        Self { feed, lake }
     }
 
     pub fn run(mut self) {
@@ -110,9 +104,8 @@ impl Keeper {
         let published = self.lake.publish()?;
         let mut status = lock(&self.feed.status);
         status.version = published.version;
-        status.lag = Duration::ZERO;
+        status.since = None;
         status.pending = 0;
-        self.since = None;
         if !published.tables.is_empty() {
             status.publications += 1;
             status.bytes = published.absorbed.bytes_written;
@@ -155,7 +148,6 @@ impl Keeper {
     pub fn failed(&self, error: &LakeError) {
         let message = error.to_string();
         let mut status = lock(&self.feed.status);
-        status.lag = self.since.map_or(Duration::ZERO, |since| since.elapsed());
         if status.error.as_ref() != Some(&message) {
             tracing::error!(error = message, "tables not published; trying again");
         }
@@ -174,8 +166,11 @@ impl Keeper {
             (waiting, resumed, declared)
         };
         resumed.iter().for_each(Database::resume);
-        self.since = self.since.or(waiting.since);
-        lock(&self.feed.status).pending += waiting.len();
+        {
+            let mut status = lock(&self.feed.status);
+            status.since = status.since.or(waiting.since);
+            status.pending += waiting.len();
+        }
         for database in databases {
             for (collection, declared) in database.collections() {
                 self.lake.declare(&collection);

@@ -14,7 +14,7 @@ use keeper::Keeper;
 use queue::Queue;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is to go into the lake, and how it goes.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(super) struct Status {
     pub publications: u64,
     /// Rows and ledgers of records that wait.
     pub pending: usize,
+    /// When the oldest change came that was taken over and is not published.
+    pub since: Option<Instant>,
     /// How long the oldest change waits that is not published yet.
     pub lag: Duration,
     /// The last snapshot's number.
@@ -106,14 +108,11 @@ impl LakeFeed {
         let defect = || "publishing has ended: restart the server, and please report it".to_owned();
         let status = lock(&self.status).clone();
         let queue = lock(&self.queue);
-        let waits = queue
-            .waiting
-            .since
-            .map_or(Duration::ZERO, |since| since.elapsed());
+        let oldest = status.since.into_iter().chain(queue.waiting.since).min();
         Status {
             error: status.error.clone().or_else(|| ended.then(defect)),
             pending: status.pending + queue.waiting.len(),
-            lag: status.lag.max(waits),
+            lag: oldest.map_or(Duration::ZERO, |since| since.elapsed()),
             ..status
         }
     }
