@@ -50,7 +50,10 @@ fn field(
             "type" => schema.field(name.clone(), field_type(&text(&given)?)?),
             "policy" => schema.policy(name.clone(), policy(&text(&given)?)?),
             "column" if given == JsValue::FALSE => schema.column(name.clone(), LakeColumn::Hidden),
-            "column" => schema.column(name.clone(), text(&given)?),
+            "column" => match given.as_string() {
+                Some(column) => schema.column(name.clone(), column),
+                None => return Err(bad(&format!("the column of {name:?} is a name or false"))),
+            },
             other => {
                 let message =
                     format!("field {name:?} has a type, a policy and a column, but no {other:?}");

@@ -119,10 +119,16 @@ impl LakeFeed {
 
     /// Begins to publish.
     pub fn start(self: &Arc<Self>, lake: Lake) -> Result<(), ServeError> {
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|error| ServeError::Internal(error.to_string()))?;
         let keeper = Keeper::new(Arc::clone(self), lake);
         let thread = std::thread::Builder::new()
             .name("lake".to_owned())
-            .spawn(move || keeper.run())
+            .spawn(move || {
+                // Databases that go on from here store what they take in with it.
+                let _runtime = runtime.enter();
+                keeper.run();
+            })
             .map_err(|error| ServeError::Internal(error.to_string()))?;
         *lock(&self.thread) = Some(thread);
         Ok(())
