@@ -201,7 +201,8 @@ pub(crate) struct NewEvent<'a> {
 }
 
 impl NewEvent<'_> {
-    /// The same for one change of a record on every server; where no change is known, for one commit of this one.
+    /// Of its place in the log, which it keeps: the change that led to it does not tell it from others, since under another
+    /// rule the same change may show a record again.
     fn id(&self) -> String {
         let mut hash = Sha256::new_with_prefix(b"headwater/event/1\0");
         hash.update(self.key.database.as_bytes());
@@ -209,10 +210,7 @@ impl NewEvent<'_> {
             hash.update((text.len() as u64).to_be_bytes());
             hash.update(text);
         }
-        match self.by {
-            Some(by) => hash.update(by.hash.0),
-            None => hash.update(self.cursor.to_string()),
-        }
+        hash.update(self.cursor.to_string());
         hash.finalize()[..16]
             .iter()
             .map(|byte| format!("{byte:02x}"))

@@ -128,7 +128,7 @@
 //! | `_change_type` | `insert`, `update` or `delete` |
 //! | `_commit_version`, `_commit_timestamp` | the commit: its number, which is the snapshot's too, and this server's clock |
 //! | `_cursor` | the event's place; cursors are in the order of the feed, and [`Lake::feed`] goes on after one |
-//! | `_event_id` | the same whenever the event is told: of the record and of the change that did it; where none is known, of the cursor |
+//! | `_event_id` | the event's own, and the same whenever it is told |
 //! | `_actor`, `_change`, `_user`, `_origin`, `_edited_at` | the latest change that led to it, and what its writer claims; null where it is not known, as of a delete that came with a whole document |
 //! | `before`, `after` | the row, as a `STRUCT` of the columns that the table has now |
 //!

@@ -209,7 +209,7 @@ impl Database {
 
     /// Lets the database take in changes again after a listener gave [`Flow::Hold`](crate::Flow::Hold).
     pub fn resume(&self) {
-        self.node.node.with_engine(|engine| engine.hold(false));
+        self.node.node.resume();
     }
 
     pub(crate) async fn write(

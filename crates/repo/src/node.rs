@@ -123,8 +123,44 @@ struct State<R: Driven> {
     chunks: HashMap<DocumentId, Vec<Vec<u8>>>,
     /// Who wants to read what storage holds.
     readers: Vec<Read<R>>,
+    /// Whether nothing is to be written any more, and who waits for it.
+    ending: Ending,
     /// The keys of the chunks of batches that are being stored.
     saving: HashMap<BatchId, Vec<(DocumentId, Vec<u8>)>>,
+}
+
+/// How far a node is from its end.
+enum Ending {
+    /// It is at work.
+    No,
+    /// What is being stored is the last.
+    AfterThis(Vec<oneshot::Sender<()>>),
+    /// Nothing is written any more.
+    Ended,
+}
+
+impl<R: Driven> State<R> {
+    /// Takes nothing in from now on, if that is wanted. What was not stored is not acknowledged.
+    fn end_if_due(&mut self) {
+        let Ending::AfterThis(waiting) = &mut self.ending else {
+            return;
+        };
+        for told in std::mem::take(waiting) {
+            // Whoever asked may not wait any more.
+            let _ = told.send(());
+        }
+        self.ending = Ending::Ended;
+        self.engine.hold(true);
+        self.waiters.clear();
+    }
+
+    /// A replica that is to end, and of which storage does not have all, will never be at rest.
+    fn give_up_if_failed(&mut self) {
+        if self.engine.is_failed() && !matches!(self.ending, Ending::No) {
+            self.readers.clear();
+            self.end_if_due();
+        }
+    }
 }
 
 impl<R: Driven> fmt::Debug for Node<R> {
@@ -163,6 +199,7 @@ impl<R: Driven> Node<R> {
                 chunks: restored.chunks,
                 saving: HashMap::new(),
                 readers: Vec::new(),
+                ending: Ending::No,
             }),
             failure: Mutex::default(),
         });
@@ -189,9 +226,40 @@ impl<R: Driven> Node<R> {
     /// Reads the replica when it is what storage holds and all that led to it was told to whoever follows it.
     pub fn read_at_rest(self: &Arc<Self>, read: Read<R>) {
         let mut state = self.lock();
+        if matches!(state.ending, Ending::Ended) && state.engine.is_failed() {
+            // It will never be what storage holds.
+            return;
+        }
         state.readers.push(read);
         state.engine.want_rest();
         self.run_outputs(&mut state);
+    }
+
+    /// Lets what is being stored be the last: the replica stays what storage holds, and can be read. Storage is closed after.
+    pub async fn end(self: &Arc<Self>) {
+        let (sender, ended) = oneshot::channel();
+        {
+            let mut state = self.lock();
+            match &mut state.ending {
+                Ending::No => state.ending = Ending::AfterThis(vec![sender]),
+                Ending::AfterThis(waiting) => waiting.push(sender),
+                Ending::Ended => return,
+            }
+            state.give_up_if_failed();
+            state.engine.want_rest();
+            self.run_outputs(&mut state);
+        }
+        // It is dropped only with the node, whose end that is too.
+        let _ = ended.await;
+    }
+
+    /// Lets the replica take in what waits.
+    pub fn resume(self: &Arc<Self>) {
+        let mut state = self.lock();
+        if matches!(state.ending, Ending::No) {
+            state.engine.hold(false);
+            self.run_outputs(&mut state);
+        }
     }
 
     /// Why storage failed, while it is being opened again.
@@ -212,9 +280,11 @@ impl<R: Driven> Node<R> {
         let (sender, receiver) = oneshot::channel();
         {
             let mut state = self.lock();
-            let id = state.engine.write(write);
-            state.waiters.insert(id, sender);
-            self.run_outputs(&mut state);
+            if matches!(state.ending, Ending::No) {
+                let id = state.engine.write(write);
+                state.waiters.insert(id, sender);
+                self.run_outputs(&mut state);
+            }
         }
         receiver.await.unwrap_or_else(|_| {
             let reason = "the peer was closed before it was stored".to_owned();
@@ -291,6 +361,7 @@ impl<R: Driven> Node<R> {
                     for read in std::mem::take(&mut state.readers) {
                         read(state.engine.replica());
                     }
+                    state.end_if_due();
                 }
                 Output::Refused {
                     document,
@@ -369,6 +440,7 @@ impl<R: Driven> Node<R> {
                 compactions = Self::due(&mut state, documents, COMPACT_AFTER);
             }
             state.engine.persisted(batch, result);
+            state.give_up_if_failed();
             self.run_outputs(&mut state);
         }
         self.compact(compactions);

@@ -201,13 +201,15 @@ impl Peer {
         &self.inner.peer_id
     }
 
-    /// Lets go of the store. Connections end, those that were accepted within two seconds and told why, and every handle
-    /// fails from now on.
+    /// Lets go of the store. Connections end, those that were accepted within two seconds and told why. What is being stored
+    /// is stored to the end, and every write fails from now on; what is there can still be read through handles that are left.
     pub async fn close(&self) -> Result<(), Error> {
         self.inner.closing.send_replace(true);
         self.inner.closing.closed().await;
-        for node in std::mem::take(&mut *lock(&self.inner.open)).into_values() {
+        let nodes = std::mem::take(&mut *lock(&self.inner.open)).into_values();
+        for node in nodes {
             node.end_links();
+            node.node.end().await;
         }
         Ok(self.inner.store.close().await?)
     }
