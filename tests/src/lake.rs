@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,18 @@ pub fn read(root: &Path) -> anyhow::Result<Tables> {
         }
     }
     Ok(tables)
+}
+
+/// Reads one table as [`read`] does, if it is published.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_table(root: &Path, table: &str) -> anyhow::Result<Option<BTreeMap<String, Json>>> {
+    match fs::read_to_string(root.join(format!("{table}{VIEW}"))) {
+        Ok(text) => Ok(Some(rows(root, &text)?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The files in a version's folder, by way of its groups.
@@ -75,4 +87,70 @@ fn rows(root: &Path, view: &str) -> anyhow::Result<BTreeMap<String, Json>> {
         }
     }
     Ok(rows)
+}
+
+/// A row's own columns, those that are null left out.
+pub fn cells(row: &Json) -> BTreeMap<&str, &Json> {
+    let all = row.as_object().into_iter().flatten();
+    let own = all.filter(|(name, cell)| !name.starts_with('_') && !cell.is_null());
+    own.map(|(name, cell)| (name.as_str(), cell)).collect()
+}
+
+/// Follows a change feed from a table as it was once to the table as it is: each event must begin where the one before it
+/// ended. The table then may have been taken before or after any of the events.
+///
+/// # Errors
+/// If an event is told twice, one is missing, or they are of several epochs.
+pub fn follow_feed(
+    then: &BTreeMap<String, Json>,
+    events: &BTreeMap<String, Json>,
+    now: &BTreeMap<String, Json>,
+) -> anyhow::Result<()> {
+    let text = |event: &Json, column: &str| event[column].as_str().unwrap_or_default().to_owned();
+    let mut events: Vec<&Json> = events.values().collect();
+    events.sort_by_key(|event| text(event, "_cursor"));
+    let (mut ids, mut cursors) = (BTreeSet::new(), BTreeSet::new());
+    let mut rows: BTreeMap<String, BTreeMap<&str, &Json>> = BTreeMap::new();
+    let mut followed = BTreeSet::new();
+    for (key, row) in then {
+        rows.insert(key.clone(), cells(row));
+    }
+    for event in events {
+        let (key, cursor) = (text(event, "_key"), text(event, "_cursor"));
+        ensure!(ids.insert(text(event, "_event_id")), "told twice: {event}");
+        let epoch = |cursor: &String| cursor.split('-').next().map(str::to_owned);
+        ensure!(
+            cursors
+                .last()
+                .is_none_or(|last| epoch(last) == epoch(&cursor)),
+            "another epoch: {event}"
+        );
+        ensure!(cursors.insert(cursor), "a cursor twice: {event}");
+        let kind = text(event, "_change_type");
+        if followed.insert(key.clone()) && kind == "insert" {
+            rows.remove(&key);
+        }
+        let before = (kind != "insert").then(|| cells(&event["before"]));
+        ensure!(
+            rows.get(&key) == before.as_ref(),
+            "a gap before {event}: {:?}",
+            rows.get(&key)
+        );
+        match kind.as_str() {
+            "delete" => rows.remove(&key),
+            _ => rows.insert(key, cells(&event["after"])),
+        };
+    }
+    let now: BTreeMap<_, _> = now
+        .iter()
+        .map(|(key, row)| (key.clone(), cells(row)))
+        .collect();
+    for key in rows.keys().chain(now.keys()) {
+        let (told, is) = (rows.get(key), now.get(key));
+        ensure!(
+            told == is,
+            "the feed ends with {told:?} for {key:?}, the row is {is:?}"
+        );
+    }
+    Ok(())
 }

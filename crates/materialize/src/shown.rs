@@ -107,7 +107,9 @@ impl Table {
         }
         if let Some(visible) = visible.filter(|visible| self.shown.versions.contains_key(visible)) {
             self.shown.visible = Some(visible);
-            self.shown.views = read_views(disk, &self.files.version(visible))?.views;
+            let views = read_views(disk, &self.files.version(visible))?;
+            // Without them it is published anew.
+            self.shown.views = views.map(|views| views.views).unwrap_or_default();
         }
         let current: BTreeSet<u64> = self.tree.groups().iter().map(|group| group.id).collect();
         for group in groups {
@@ -257,13 +259,8 @@ impl Table {
     }
 }
 
-/// The views of a version's folder.
-pub(crate) fn read_views(disk: &Disk, folder: &Path) -> Result<Views> {
+/// The views of a version's folder, if they are there and readable.
+pub(crate) fn read_views(disk: &Disk, folder: &Path) -> Result<Option<Views>> {
     let bytes = disk.read(&folder.join(VIEWS))?.unwrap_or_default();
-    // A version without them is published anew.
-    Ok(serde_json::from_slice(&bytes).unwrap_or(Views {
-        at: 0,
-        previous: None,
-        views: BTreeMap::new(),
-    }))
+    Ok(serde_json::from_slice(&bytes).ok())
 }

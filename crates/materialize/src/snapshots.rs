@@ -100,9 +100,8 @@ fn versions(root: &Path) -> Result<Vec<Versions>> {
                 else {
                     continue;
                 };
-                let views = read_views(&disk, &folder.join(&name))?;
                 // One that is being written or removed has none.
-                if !views.views.is_empty() {
+                if let Some(views) = read_views(&disk, &folder.join(&name))? {
                     found.insert(version, views);
                 }
             }

@@ -5,7 +5,7 @@ use crate::error::LakeError;
 use crate::lake::Lake;
 use crate::part::{group_name, text_name};
 use crate::rows::{RowKey, Rows};
-use crate::shown::read_views;
+use crate::shown::{VIEWS, read_views};
 use crate::table::{Kind, Table};
 use crate::tree::Part;
 use crate::view;
@@ -151,7 +151,11 @@ impl Lake {
         if !table.is_behind() && !groups.into_iter().all(|group| names.contains(&group)) {
             found(folder.clone(), "it lacks links to groups of parts");
         }
-        for (name, text) in read_views(&self.disk, &folder)?.views {
+        let Some(views) = read_views(&self.disk, &folder)? else {
+            found(folder.join(VIEWS), "it is not there, or not readable");
+            return Ok(());
+        };
+        for (name, text) in views.views {
             let path = self.place.root.join(view::file_name(&name));
             if self.disk.read(&path)?.as_deref() != Some(text.as_bytes()) {
                 found(path, "it is not what was published");
@@ -168,14 +172,13 @@ impl Lake {
                 .find(|table| table.schema.table == finding.table);
             let Some(table) = table else { continue };
             match finding.mend {
-                Mend::Render(part) => {
-                    let mut parts = match std::mem::take(&mut table.again) {
-                        Again::These(parts) => parts,
-                        Again::None | Again::All => BTreeSet::new(),
-                    };
-                    parts.insert(part);
-                    table.again = Again::These(parts);
-                }
+                Mend::Render(part) => match &mut table.again {
+                    Again::All => {}
+                    Again::These(parts) => {
+                        parts.insert(part);
+                    }
+                    Again::None => table.again = Again::These([part].into()),
+                },
                 Mend::Publish => table.shown.forget_views(),
                 Mend::Anew => {}
             }

@@ -3,8 +3,11 @@
 //!
 //! Needs a Java 17 development kit, and Maven once. One Drillbit serves all steps, as each takes ten seconds to start.
 
+mod churn;
 mod declared;
+mod evolve;
 mod feeds;
+mod sizes;
 mod torture;
 
 use headwater_core::json::record_from_str;
@@ -14,6 +17,7 @@ use headwater_server::drill::{self, DrillOptions, RunningDrill};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 use torture::{Random, absent, any_text, columns, map};
 
 /// Enough for several parts in each table.
@@ -23,7 +27,12 @@ const ROWS: u64 = 3_000;
 fn a_real_drillbit_reads_every_cell() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("lake");
-    let mut lake = Lake::open(&root, LakeOptions::default()).unwrap();
+    // Longer than any query takes; while a table churns, its versions are many.
+    let lake_options = LakeOptions {
+        keep_snapshots: Duration::from_secs(20),
+        ..LakeOptions::default()
+    };
+    let mut lake = Lake::open(&root, lake_options).unwrap();
     let options = DrillOptions {
         http_port: 0,
         user_port: 0,
@@ -39,6 +48,10 @@ fn a_real_drillbit_reads_every_cell() {
     names_lead_to_their_columns(&drill, &mut lake);
     tables_widen_under_queries(&drill, &mut lake, &root);
     feeds::tell_what_happened(&drill, &mut lake, &root);
+    sizes::tables_of_any_size_answer(&drill, &mut lake);
+    evolve::no_query_fails_while_columns_change(&drill, &mut lake);
+    churn::many_databases_are_one_table(&drill, &mut lake, &root);
+    churn::each_answer_is_one_published_state(&drill, &mut lake, &root);
     drill.stop().unwrap();
 }
 
