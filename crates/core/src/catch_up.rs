@@ -1,18 +1,20 @@
 //! What someone missed who followed a database up to some heads: for who keeps a copy of its records.
 
-use crate::catalog::{Collection, DeleteRule};
+use crate::catalog::{Collection, DeleteRule, FieldType};
 use crate::database::{Database, Standing};
 use crate::event::Attribution;
 use crate::id::DocumentId;
 use crate::policy::Policies;
 use crate::touched::touched;
 use automerge::ChangeHash;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What decides in a collection what its records show: who keeps them reads all of them again when it changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReadRules {
     policies: Policies,
+    /// The fields whose values are ordered as decimal numbers.
+    decimals: BTreeSet<String>,
     delete: DeleteRule,
 }
 
@@ -21,6 +23,12 @@ impl ReadRules {
     pub fn of(collection: &Collection) -> Self {
         Self {
             policies: collection.policies.clone(),
+            decimals: (collection.fields.iter())
+                .filter(|(_, declared)| matches!(declared, FieldType::Decimal { .. }))
+                .map(|(field, _)| field)
+                .filter(|field| collection.policies.contains_key(*field))
+                .cloned()
+                .collect(),
             delete: collection.delete,
         }
     }

@@ -9,7 +9,7 @@ use crate::document::Provenance;
 use crate::event::Attribution;
 use crate::id::Partition;
 use crate::names;
-use crate::policy::{Policy, resolve};
+use crate::policy::{Policy, Rule};
 use crate::read::{Candidate, Cell, Reader, Source, View, counter, fields, is_set, maps_among};
 use crate::tombstone;
 use crate::value::{MAX_DEPTH, Record, Value};
@@ -237,7 +237,7 @@ impl<'l> Ledger<'l> {
     }
 
     fn field(&mut self, reader: Reader<'_>, name: &str, candidates: &[Candidate], depth: usize) {
-        let policy = reader.policy(name);
+        let rule = reader.rule(name).unwrap_or(Rule::LAST_WRITER);
         let register = reader.is_register(name);
         let maps = maps_among(candidates);
         let whole = counter(reader.views, &maps).is_some() || is_set(reader.views, &maps);
@@ -250,18 +250,11 @@ impl<'l> Ledger<'l> {
         if candidates.len() < 2 || candidates.iter().all(merged) {
             return;
         }
-        if policy.is_some_and(|(policy, _)| *policy == Policy::KeepAll) {
+        if *rule.policy == Policy::KeepAll {
             return;
         }
         let values = reader.each(candidates, depth);
-        let last_writer = Policy::LastWriter;
-        let (policy, resolved) = match policy {
-            Some((policy, resolvers)) => (policy, resolve(policy, resolvers, values.clone())),
-            None => (
-                &last_writer,
-                resolve(&last_writer, &Default::default(), values.clone()),
-            ),
-        };
+        let resolved = rule.resolve(values.clone());
         let Some(resolved) = resolved else { return };
         // What a policy chose is what is shown; it is not asked again, since it may be an application's function.
         let shown = match register {
@@ -284,7 +277,7 @@ impl<'l> Ledger<'l> {
         });
         self.add(
             ConflictKind::Values,
-            policy.to_string(),
+            rule.policy.to_string(),
             shown,
             winner,
             losers,

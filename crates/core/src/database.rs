@@ -359,12 +359,12 @@ impl Database {
 
     /// Reads a collection's records by its rules.
     pub(crate) fn reader<'a>(&'a self, collection: &str, views: &'a [View<'a>]) -> Reader<'a> {
-        let policies = self.collections.get(collection).map(|c| &c.policies);
-        let rules = policies.filter(|policies| !policies.is_empty());
+        let declared = self.collections.get(collection);
+        let rules = declared.filter(|declared| !declared.policies.is_empty());
         Reader {
             views,
-            rules: rules.map(|policies| Rules {
-                policies,
+            rules: rules.map(|collection| Rules {
+                collection,
                 resolvers: &self.resolvers,
             }),
         }

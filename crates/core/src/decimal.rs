@@ -1,6 +1,7 @@
 //! Decimal numbers as fields hold them: in strings, and in integers and floats that are exactly one.
 
 use crate::value::Value;
+use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 
 /// The most digits that a decimal number has.
@@ -63,6 +64,27 @@ impl<'a> Decimal<'a> {
     pub fn fits(&self, precision: u8, scale: u8) -> bool {
         let (whole, fraction) = self.digits();
         fraction <= usize::from(scale) && whole + usize::from(scale) <= usize::from(precision)
+    }
+}
+
+impl Ord for Decimal<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Without zeros that say nothing, more digits before the point are more, and digits compare from the left.
+        let size = |number: &Self| (number.whole.len(), number.whole, number.fraction);
+        match (self.negative, other.negative) {
+            (false, false) => size(self).cmp(&size(other)),
+            (true, true) => size(other).cmp(&size(self)),
+            (negative, _) => match negative {
+                true => Ordering::Less,
+                false => Ordering::Greater,
+            },
+        }
+    }
+}
+
+impl PartialOrd for Decimal<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -144,6 +166,19 @@ mod tests {
         assert_eq!(text(0.1).as_deref(), Some("0.1"));
         assert_eq!(text(-1e21).as_deref(), Some("-1000000000000000000000"));
         assert_eq!(text(1e-7).as_deref(), Some("0.0000001"));
+    }
+
+    #[test]
+    fn numbers_are_ordered_by_their_value() {
+        let ordered = [
+            "-10", "-9.5", "-0.5", "-0.49", "0", "0.049", "0.05", "0.5", "0.51", "9.50", "10",
+            "10.01",
+        ];
+        let parsed = ordered.map(|text| Decimal::parse(text).unwrap());
+        for pair in parsed.windows(2) {
+            assert!(pair[0] < pair[1] && pair[1] > pair[0], "{pair:?}");
+        }
+        assert!(Decimal::parse("-0.0") == Decimal::parse("00"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::edit::{Edit, Patch, WriteError};
 use crate::names;
-use crate::policy::{Policy, distinct, exceeds};
+use crate::policy::{Policy, Rule, distinct};
 use crate::read::{
     Candidate, Cell, Counter, Reader, Source, candidates, counter, fields, maps_among,
 };
@@ -165,10 +165,10 @@ impl<'a> Plan<'a> {
             self.write_anew(sources, name, value);
             return Ok(());
         };
-        if let Some(policy) = self.policy(name)
-            && policy.is_register()
+        if let Some(rule) = self.reader.rule(name)
+            && rule.policy.is_register()
         {
-            self.set_register(sources, name, found, value, policy);
+            self.set_register(sources, name, found, value, rule);
             return Ok(());
         }
         // What is shown is edited where it can be, and what lost to it is settled, as it is by any write.
@@ -230,7 +230,7 @@ impl<'a> Plan<'a> {
     }
 
     fn policy(&self, name: &str) -> Option<&'a Policy> {
-        self.reader.policy(name).map(|(policy, _)| policy)
+        self.reader.rule(name).map(|rule| rule.policy)
     }
 
     /// Sets a field whose policy chooses between whole values.
@@ -240,15 +240,15 @@ impl<'a> Plan<'a> {
         name: &str,
         found: &[Candidate],
         value: &Value,
-        policy: &Policy,
+        rule: Rule<'_>,
     ) {
         let shown = self.reader.field(name, found, 0, &mut false);
-        let new = match policy {
+        let new = match rule.policy {
             Policy::KeepAll => &Value::List(distinct(vec![value.clone()])),
             _ => value,
         };
         // What the policy makes of several is not written back as one.
-        if shown.is_none_or(|shown| exceeds(policy, new, &shown)) {
+        if shown.is_none_or(|shown| rule.exceeds(new, &shown)) {
             self.write_anew(sources, name, value);
         }
     }

@@ -4,6 +4,8 @@
 //! alike. No clock decides anything. Nothing that a policy passes over is lost: it stays in the document until someone
 //! who has seen it writes the field, and [`Conflict`](crate::Conflict)s list it.
 
+use crate::catalog::{Collection, FieldType};
+use crate::decimal::Decimal;
 use crate::json;
 use crate::value::{MAX_DEPTH, Record, Value};
 use std::cmp::Ordering;
@@ -128,8 +130,29 @@ impl Resolvers {
 /// What decides over the fields of one collection.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules<'a> {
-    pub policies: &'a Policies,
+    pub collection: &'a Collection,
     pub resolvers: &'a Resolvers,
+}
+
+impl<'a> Rules<'a> {
+    /// What decides over a field, if anything is declared of it.
+    pub fn of(self, field: &str) -> Option<Rule<'a>> {
+        let declared = self.collection.fields.get(field);
+        Some(Rule {
+            policy: self.collection.policies.get(field)?,
+            decimal: matches!(declared, Some(FieldType::Decimal { .. })),
+            resolvers: Some(self.resolvers),
+        })
+    }
+}
+
+/// What decides over one field.
+#[derive(Clone, Copy)]
+pub(crate) struct Rule<'a> {
+    pub policy: &'a Policy,
+    /// Whether its values are decimal numbers, also where they are written as strings.
+    decimal: bool,
+    resolvers: Option<&'a Resolvers>,
 }
 
 /// What a policy makes of concurrent values.
@@ -142,57 +165,83 @@ pub(crate) struct Resolved {
     pub carried_out: bool,
 }
 
-/// Resolves `values`, of which there is at least one, the last writer's last.
-pub(crate) fn resolve(
-    policy: &Policy,
-    resolvers: &Resolvers,
-    mut values: Vec<Value>,
-) -> Option<Resolved> {
-    let last = values.len().checked_sub(1)?;
-    let pick = |values: &mut Vec<Value>, index: usize, carried_out| Resolved {
-        value: values.swap_remove(index),
-        index: Some(index),
-        carried_out,
+impl Rule<'_> {
+    /// What decides where nothing is declared.
+    pub const LAST_WRITER: Self = Self {
+        policy: &Policy::LastWriter,
+        decimal: false,
+        resolvers: None,
     };
-    Some(match policy {
-        Policy::LastWriter | Policy::Union => pick(&mut values, last, true),
-        Policy::Other(_) => pick(&mut values, last, false),
-        Policy::Max | Policy::Min => {
-            let index = (0..values.len()).max_by(|a, b| prefer(policy, &values[*a], &values[*b]));
-            pick(&mut values, index.unwrap_or(last), true)
-        }
-        Policy::KeepAll => Resolved {
-            value: Value::List(distinct(values)),
-            index: None,
-            carried_out: true,
-        },
-        Policy::Custom { name, version } => {
-            let function = resolvers.get(name, *version);
-            // One value is itself: only several need the function.
-            if values.len() == 1 {
-                return Some(pick(&mut values, last, true));
-            }
-            // What could not be written must not be shown either: accepting would write it.
-            let made = function
-                .and_then(|function| function(&values))
-                .filter(|value| value.depth() <= MAX_DEPTH);
-            match made {
-                Some(value) => Resolved {
-                    index: values.iter().position(|candidate| *candidate == value),
-                    value,
-                    carried_out: true,
-                },
-                None => pick(&mut values, last, false),
-            }
-        }
-    })
-}
 
-/// Whether writing `new` where `shown` stands changes anything under `policy`.
-pub(crate) fn exceeds(policy: &Policy, new: &Value, shown: &Value) -> bool {
-    match policy {
-        Policy::Max | Policy::Min => prefer(policy, new, shown) == Ordering::Greater,
-        _ => new != shown,
+    /// Resolves `values`, of which there is at least one, the last writer's last.
+    pub fn resolve(self, mut values: Vec<Value>) -> Option<Resolved> {
+        let last = values.len().checked_sub(1)?;
+        let pick = |values: &mut Vec<Value>, index: usize, carried_out| Resolved {
+            value: values.swap_remove(index),
+            index: Some(index),
+            carried_out,
+        };
+        Some(match self.policy {
+            Policy::LastWriter | Policy::Union => pick(&mut values, last, true),
+            Policy::Other(_) => pick(&mut values, last, false),
+            Policy::Max | Policy::Min => {
+                let index = (0..values.len()).max_by(|a, b| self.prefer(&values[*a], &values[*b]));
+                pick(&mut values, index.unwrap_or(last), true)
+            }
+            Policy::KeepAll => Resolved {
+                value: Value::List(distinct(values)),
+                index: None,
+                carried_out: true,
+            },
+            Policy::Custom { name, version } => {
+                let function = self.resolvers.and_then(|all| all.get(name, *version));
+                // One value is itself: only several need the function.
+                if values.len() == 1 {
+                    return Some(pick(&mut values, last, true));
+                }
+                // What could not be written must not be shown either: accepting would write it.
+                let made = function
+                    .and_then(|function| function(&values))
+                    .filter(|value| value.depth() <= MAX_DEPTH);
+                match made {
+                    Some(value) => Resolved {
+                        index: values.iter().position(|candidate| *candidate == value),
+                        value,
+                        carried_out: true,
+                    },
+                    None => pick(&mut values, last, false),
+                }
+            }
+        })
+    }
+
+    /// Whether writing `new` where `shown` stands changes anything.
+    pub fn exceeds(self, new: &Value, shown: &Value) -> bool {
+        match self.policy {
+            Policy::Max | Policy::Min => self.prefer(new, shown) == Ordering::Greater,
+            _ => new != shown,
+        }
+    }
+
+    /// Orders values by how much max or min prefers them. Null and NaN are preferred to nothing by either, and where decimal
+    /// numbers are declared, what is none is preferred to none of them.
+    fn prefer(self, a: &Value, b: &Value) -> Ordering {
+        let fits = |value: &Value| match value {
+            Value::Null => 0,
+            Value::Float(f) if f.is_nan() => 0,
+            value if self.decimal && Decimal::of_value(value, drop).is_none() => 1,
+            _ => 2,
+        };
+        let (low, high) = match self.policy {
+            Policy::Min => (b, a),
+            _ => (a, b),
+        };
+        fits(a).cmp(&fits(b)).then_with(|| {
+            let as_decimals =
+                || Decimal::of_value(low, |low| Decimal::of_value(high, |high| low.cmp(&high)))?;
+            let decimals = self.decimal.then(as_decimals).flatten();
+            decimals.unwrap_or_else(|| order_of(low, high))
+        })
     }
 }
 
@@ -208,20 +257,6 @@ pub(crate) fn distinct(values: Vec<Value>) -> Vec<Value> {
     let mut seen = std::collections::BTreeSet::new();
     all.retain(|value| seen.insert(json::value_to_json(value)));
     all
-}
-
-/// Orders values by how much `policy`, max or min, prefers them. Null and NaN are preferred to nothing by either.
-fn prefer(policy: &Policy, a: &Value, b: &Value) -> Ordering {
-    let is_nothing = |value: &Value| match value {
-        Value::Null => true,
-        Value::Float(f) => f.is_nan(),
-        _ => false,
-    };
-    let order = is_nothing(b).cmp(&is_nothing(a));
-    order.then_with(|| match policy {
-        Policy::Min => order_of(b, a),
-        _ => order_of(a, b),
-    })
 }
 
 /// A total order over values: nothing (null, NaN) < booleans < numbers by their exact value < timestamps < strings and texts

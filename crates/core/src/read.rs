@@ -6,7 +6,7 @@
 //! pick a winner. The result depends on nothing but the documents' heads.
 
 use crate::names;
-use crate::policy::{Policy, Resolvers, Rules, resolve};
+use crate::policy::{Policy, Rule, Rules};
 use crate::value::{MAX_DEPTH, Record, Value};
 use automerge::{
     Automerge, ChangeHash, ObjId, ObjType, ReadDoc as _, ScalarValueRef as ScalarRef, ValueRef,
@@ -262,24 +262,23 @@ impl<'a> Reader<'a> {
         Self::plain(self.views)
     }
 
-    /// The declared policy of a field, with the resolvers.
-    pub fn policy(&self, name: &str) -> Option<(&'a Policy, &'a Resolvers)> {
-        let rules = self.rules?;
-        Some((rules.policies.get(name)?, rules.resolvers))
+    /// What is declared to decide over a field.
+    pub fn rule(&self, name: &str) -> Option<Rule<'a>> {
+        self.rules?.of(name)
     }
 
     /// Whether the field's policy chooses between whole values, so that nothing merges inside of one.
     pub fn is_register(self, name: &str) -> bool {
-        let policy = self.policy(name);
-        policy.is_some_and(|(policy, _)| policy.is_register())
+        self.rule(name)
+            .is_some_and(|rule| rule.policy.is_register())
     }
 
     /// The candidate that a field shows, for a map the last of those that merge; `None` if what it shows is made of several.
     pub fn chosen<'c>(self, name: &str, candidates: &'c [Candidate]) -> Option<&'c Candidate> {
-        match self.policy(name) {
-            Some((policy, resolvers)) if policy.is_register() => {
+        match self.rule(name) {
+            Some(rule) if rule.policy.is_register() => {
                 let values = self.each(candidates, 0);
-                candidates.get(resolve(policy, resolvers, values)?.index?)
+                candidates.get(rule.resolve(values)?.index?)
             }
             _ => candidates.last(),
         }
@@ -333,11 +332,11 @@ impl<'a> Reader<'a> {
     /// Whether the field's policy has a say in what so many values show: sets merge by themselves, of one value most make
     /// nothing else, and what an unknown policy would make of several is not known.
     fn decides(self, name: &str, values: usize) -> bool {
-        match self.policy(name) {
+        match self.rule(name).map(|rule| rule.policy) {
             None => false,
-            Some((Policy::LastWriter | Policy::Union | Policy::Other(_), _)) => false,
-            Some((Policy::KeepAll, _)) => true,
-            Some((Policy::Max | Policy::Min | Policy::Custom { .. }, _)) => values > 1,
+            Some(Policy::LastWriter | Policy::Union | Policy::Other(_)) => false,
+            Some(Policy::KeepAll) => true,
+            Some(Policy::Max | Policy::Min | Policy::Custom { .. }) => values > 1,
         }
     }
 
@@ -350,10 +349,10 @@ impl<'a> Reader<'a> {
         contested: &mut bool,
     ) -> Option<Value> {
         *contested |= candidates.len() > 1;
-        match self.policy(name) {
-            Some((policy, resolvers)) if self.decides(name, candidates.len()) => {
+        match self.rule(name) {
+            Some(rule) if self.decides(name, candidates.len()) => {
                 let values = self.each(candidates, depth);
-                resolve(policy, resolvers, values).map(|resolved| resolved.value)
+                rule.resolve(values).map(|resolved| resolved.value)
             }
             _ => self.nested().winner(candidates, depth, contested),
         }

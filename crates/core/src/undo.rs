@@ -183,8 +183,7 @@ impl Plan<'_> {
     }
 
     fn is_register(&self, states: &States<'_>) -> bool {
-        let policy = names::shown(states.stored).and_then(|name| self.reader.policy(name));
-        policy.is_some_and(|(policy, _)| policy.is_register())
+        names::shown(states.stored).is_some_and(|name| self.reader.is_register(name))
     }
 
     /// Whether what the write put holds something else than what it put.

@@ -70,6 +70,39 @@ fn min_keeps_the_least_and_nothing_is_not_the_least() {
 }
 
 #[test]
+fn decimals_are_ordered_by_their_value_however_they_are_written() {
+    let decimal = FieldType::Decimal {
+        precision: 9,
+        scale: 2,
+    };
+    let shown = |policy: Policy, start: Value, a_sets: Value, b_sets: Value| {
+        let schema = CollectionSchema::new().policy("f", policy);
+        let (mut a, mut b) = pair(schema.field("f", decimal.clone()));
+        a.put("k", &[("f", start)]);
+        exchange(&mut a, &mut b);
+        a.set("k", "f", a_sets);
+        b.set("k", "f", b_sets);
+        exchange(&mut a, &mut b);
+        assert_eq!(a.value("k", "f"), b.value("k", "f"));
+        a.value("k", "f")
+    };
+    let (nine, ten) = (Value::from("9.50"), Value::from("10.00"));
+    let all = [Policy::Max, Policy::Min].map(|policy| {
+        let start = Value::from("9.75");
+        shown(policy, start, nine.clone(), ten.clone())
+    });
+    assert_eq!(all, [ten.clone(), nine.clone()]);
+    // A number and a string, and one that is no decimal at all.
+    let mixed = shown(Policy::Max, "-10".into(), nine.clone(), 10.into());
+    assert_eq!(mixed, 10.into());
+    let misfit = shown(Policy::Max, "-10".into(), "-2.5".into(), "none".into());
+    assert_eq!(misfit, "-2.5".into());
+    // What is equal is no write.
+    let equal = shown(Policy::Max, "1.5".into(), "1.50".into(), "0".into());
+    assert_eq!(equal, "1.5".into());
+}
+
+#[test]
 fn a_reset_takes_a_maximum_back_unless_someone_exceeds_it_unseen() {
     let (mut a, mut b) = declared(Policy::Max);
     a.put("k", &[("f", 10.into())]);
