@@ -79,6 +79,10 @@ impl Copy {
         let ((before, _), (_, after)) =
             lists.context("Cargo.toml has no members, or no package")?;
         let members = "members = [\"crates/core\", \"crates/sim\"]\n\n[workspace.package]";
+        // Under the same version cargo would take what is built here for what the project builds: they share a target folder.
+        let (own, planted) = (env!("CARGO_PKG_VERSION"), "+planted");
+        let version = format!("version = \"{own}\"");
+        let after = after.replacen(&version, &format!("version = \"{own}{planted}\""), 1);
         fs::write(
             self.folder.join("Cargo.toml"),
             format!("{before}{members}{after}"),

@@ -229,7 +229,7 @@ impl Rule<'_> {
         let fits = |value: &Value| match value {
             Value::Null => 0,
             Value::Float(f) if f.is_nan() => 0,
-            value if self.decimal && Decimal::of_value(value, drop).is_none() => 1,
+            value if self.decimal && Decimal::of_value(value, |_| ()).is_none() => 1,
             _ => 2,
         };
         let (low, high) = match self.policy {

@@ -95,11 +95,15 @@ fn decimals_are_ordered_by_their_value_however_they_are_written() {
     // A number and a string, and one that is no decimal at all.
     let mixed = shown(Policy::Max, "-10".into(), nine.clone(), 10.into());
     assert_eq!(mixed, 10.into());
-    let misfit = shown(Policy::Max, "-10".into(), "-2.5".into(), "none".into());
-    assert_eq!(misfit, "-2.5".into());
     // What is equal is no write.
     let equal = shown(Policy::Max, "1.5".into(), "1.50".into(), "0".into());
     assert_eq!(equal, "1.5".into());
+    // What was written before the type was declared, and is no decimal number, is less than any.
+    let (mut a, _) = declared(Policy::Max);
+    a.put("k", &[("f", "none".into())]);
+    a.declare(CollectionSchema::new().field("f", decimal.clone()));
+    a.set("k", "f", "-2.5");
+    assert_eq!(a.value("k", "f"), "-2.5".into());
 }
 
 #[test]
