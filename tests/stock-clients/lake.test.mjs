@@ -1,6 +1,6 @@
 // Plain documents that the configuration maps are tables of the lake, and no others are.
 import { RawString } from "@automerge/automerge-repo";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -31,15 +31,23 @@ async function mapping(...collections) {
   return ["--allow-plain", "--config", path];
 }
 
-/** What is published: the rows of each table that Drill lists, by the version's folder that its view names. */
+/** The parts in a version's folder, by way of its groups. */
+async function parts(folder) {
+  const entries = (await readdir(folder)).filter((name) => !name.startsWith(".")).map((name) => join(folder, name));
+  const found = entries.map(async (path) => ((await stat(path)).isDirectory() ? parts(path) : [path]));
+  return (await Promise.all(found)).flat();
+}
+
+/** What is published: the rows of each collection's table, by the version's folder that its view names. */
 async function tables() {
   const found = {};
-  for (const file of (await readdir(server.lake).catch(() => [])).filter((name) => !name.startsWith("."))) {
+  const views = (await readdir(server.lake).catch(() => [])).filter((name) => /^[a-z]+\.view\.drill$/.test(name));
+  for (const file of views) {
     const { name, sql } = JSON.parse(await readFile(join(server.lake, file), "utf8"));
     const version = join(server.lake, /`(\.headwater\/[^`]+)`/.exec(sql)[1]);
     found[name] = [];
-    for (const part of await readdir(version)) {
-      const lines = (await readFile(join(version, part), "utf8")).trimEnd().split("\n");
+    for (const part of await parts(version)) {
+      const lines = (await readFile(part, "utf8")).trimEnd().split("\n");
       // The row without a key is there for Drill to learn the types of a table without rows.
       found[name].push(...lines.map((line) => JSON.parse(line)).filter((row) => row._key !== null));
     }

@@ -227,6 +227,11 @@ impl Lake {
         self.state.databases()
     }
 
+    /// The collections that have tables, or will.
+    pub fn collections(&self) -> impl Iterator<Item = &str> {
+        self.collections.keys().map(String::as_str)
+    }
+
     /// Says that a collection exists: it gets tables even if it has no rows.
     pub fn declare(&mut self, collection: &str) {
         self.collection(collection);

@@ -280,10 +280,13 @@ impl<R: Driven> Node<R> {
         let (sender, receiver) = oneshot::channel();
         {
             let mut state = self.lock();
-            if matches!(state.ending, Ending::No) {
-                let id = state.engine.write(write);
-                state.waiters.insert(id, sender);
-                self.run_outputs(&mut state);
+            match state.ending {
+                Ending::No => {
+                    let id = state.engine.write(write);
+                    state.waiters.insert(id, sender);
+                    self.run_outputs(&mut state);
+                }
+                Ending::AfterThis(_) | Ending::Ended => drop(sender),
             }
         }
         receiver.await.unwrap_or_else(|_| {

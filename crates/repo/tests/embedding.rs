@@ -5,6 +5,7 @@ use headwater::{
     storage::Fault, storage::MemoryDisk,
 };
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Note {
@@ -95,6 +96,42 @@ async fn a_write_that_is_not_stored_is_an_error_and_is_not_there_afterwards() {
     assert!(notes.get("kept").is_some());
     assert!(notes.get("lost").is_none());
     assert!(notes.get("later").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_is_closed_has_stored_exactly_what_it_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let peer = Peer::open(Options::folder(folder.path())).await.unwrap();
+    let db = peer.create(Some("notes")).await.unwrap();
+    let put = |n: usize| {
+        let notes = db.collection("notes");
+        let record = Record::from([("n".to_owned(), Value::Int(n as i64))]);
+        async move { notes.put(&format!("k{n:04}"), record).await }
+    };
+    // More than one batch takes: some are stored, some wait.
+    let writes: Vec<_> = (0..2_000).map(|n| tokio::spawn(put(n))).collect();
+    while db.collection("notes").get("k0000").is_none() {
+        tokio::task::yield_now().await;
+    }
+    peer.close().await.unwrap();
+    let mut acknowledged = Vec::new();
+    for (n, write) in writes.into_iter().enumerate() {
+        if write.await.unwrap().is_ok() {
+            acknowledged.push(format!("k{n:04}"));
+        }
+    }
+    assert!(put(9_999).await.is_err(), "it is closed");
+    // Handles that are left show what is stored, and nothing beyond.
+    let shown = db.inspect_durable(|core| core.to_json());
+    let shown = tokio::time::timeout(Duration::from_secs(10), shown);
+    let shown = shown.await.expect("it rests").unwrap();
+
+    let again = Peer::open(Options::folder(folder.path())).await.unwrap();
+    let stored = again.open_named("notes").await.unwrap();
+    let keys = stored.collection("notes").scan(&Scan::default());
+    let keys: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, acknowledged);
+    assert_eq!(stored.to_json(), shown);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::config::PlainCollection;
 use headwater::DocumentId;
 use headwater::plain::PlainStore;
 use headwater_core::{DatabaseId, plain};
-use headwater_materialize::{Lake, LakeError, RowChange};
+use headwater_materialize::{Heads, Lake, LakeError, RowChange};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The mapped documents.
@@ -31,6 +31,18 @@ impl Mapping {
     pub fn collections(&self) -> impl Iterator<Item = &str> {
         let all = self.documents.values().flatten();
         all.map(|mapped| mapped.collection.as_str())
+    }
+
+    /// Whether a document is mapped to a collection.
+    pub fn maps(&self, document: DocumentId, collection: &str) -> bool {
+        let mut mapped = self.documents.get(&document).into_iter().flatten();
+        mapped.any(|mapped| mapped.collection == collection)
+    }
+
+    /// The heads of a document as it is now.
+    pub fn heads(&self, document: DocumentId) -> Heads {
+        let heads = self.store.read(&document, |doc| doc.get_heads());
+        Heads::from([(document, heads.unwrap_or_default())])
     }
 
     /// All rows of a document, and the deletion of those that the lake has and it has no longer. The document is its own database.

@@ -3,7 +3,7 @@
 use super::queue::{Row, Unread, Waiting, latest};
 use super::{LakeFeed, lock};
 use futures::executor::block_on;
-use headwater::{Database, DatabaseId};
+use headwater::{Database, DatabaseId, DocumentId};
 use headwater_core::{Attribution, Standing};
 use headwater_materialize::{Lake, LakeError, RowChange, declarations};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,11 +46,17 @@ pub(super) struct Rebuilt {
 pub(super) struct Keeper {
     pub feed: Arc<LakeFeed>,
     pub lake: Lake,
+    /// Whether rows of what is not to be in the lake any more are deleted.
+    tidied: bool,
 }
 
 impl Keeper {
     pub fn new(feed: Arc<LakeFeed>, lake: Lake) -> Self {
-        Self { feed, lake }
+        Self {
+            feed,
+            lake,
+            tidied: false,
+        }
     }
 
     pub fn run(mut self) {
@@ -98,6 +104,10 @@ impl Keeper {
 
     /// Takes over all that waits, reads what has to be read, and publishes.
     pub fn publish_all(&mut self) -> Result<()> {
+        if !self.tidied {
+            self.delete_unmapped()?;
+            self.tidied = true;
+        }
         self.take_over();
         self.read_unread()?;
         let started = Instant::now();
@@ -115,6 +125,39 @@ impl Keeper {
         }
         if status.error.take().is_some() {
             tracing::info!("the lake can be written again");
+        }
+        Ok(())
+    }
+
+    /// Deletes the rows of plain documents that an earlier configuration mapped to collections.
+    fn delete_unmapped(&mut self) -> Result<()> {
+        let taken_in = self.lake.databases()?;
+        let mut unmapped = Vec::new();
+        {
+            let queue = lock(&self.feed.queue);
+            for id in taken_in {
+                let document = DocumentId::from_bytes(*id.as_bytes());
+                let is_mapped = |collection: &&str| {
+                    let mapping = queue.mapping.as_ref();
+                    mapping.is_some_and(|mapping| mapping.maps(document, collection))
+                };
+                if !queue.databases.contains_key(&id) {
+                    let others = self.lake.collections().filter(|name| !is_mapped(name));
+                    unmapped.extend(others.map(|collection| (id, collection.to_owned())));
+                }
+            }
+        }
+        for (database, collection) in unmapped {
+            let rows = self.lake.rows_of(database, &collection, None, usize::MAX)?;
+            for (key, _) in rows {
+                self.lake.apply(RowChange {
+                    database,
+                    collection: collection.clone(),
+                    key,
+                    record: None,
+                    by: None,
+                });
+            }
         }
         Ok(())
     }
@@ -209,8 +252,13 @@ impl Keeper {
                 .collections()
                 .for_each(|name| self.lake.declare(name));
             for document in waiting.plain {
+                let heads = mapping.heads(document);
                 match mapping.rows(document, &self.lake) {
-                    Ok(rows) => rows.into_iter().for_each(|row| self.lake.apply(row)),
+                    Ok(rows) => {
+                        rows.into_iter().for_each(|row| self.lake.apply(row));
+                        let database = DatabaseId::from_bytes(*document.as_bytes());
+                        self.lake.taken_in(database, heads);
+                    }
                     Err(error) => {
                         self.failed(&error);
                         lock(&self.feed.queue).waiting.plain.insert(document);
