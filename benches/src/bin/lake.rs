@@ -237,14 +237,15 @@ impl Bench {
             let name = fixture.layout.name();
             let (all, rebuilt) = (found.seconds(), found.rebuilt);
             let share = |seconds: f64| format!("{:.1} s ({:.0} %)", seconds, 100.0 * seconds / all);
-            let rest = rebuilt.seconds - rebuilt.resolving_seconds - rebuilt.writing_seconds;
+            let rest = all - found.loading - rebuilt.resolving_seconds - rebuilt.writing_seconds;
             let note = format!(
-                "loading {}, resolving {}, writing {}, the rest {}; without loading {} rows/s",
+                "loading {}, resolving {}, writing {}, the rest {}; without loading {} rows/s; then verified in {:.1} s",
                 share(found.loading),
                 share(rebuilt.resolving_seconds),
                 share(rebuilt.writing_seconds),
                 share(rest),
-                figure(rows / rebuilt.seconds)
+                figure(rows / (all - found.loading)),
+                rebuilt.verifying_seconds
             );
             let plain = baseline::rows_per_second(&self.programs.data, fixture.layout.rows())?;
             self.add(

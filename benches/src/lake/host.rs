@@ -33,6 +33,8 @@ pub struct Rebuilt {
     pub resolving_seconds: f64,
     /// Of these, for writing rows.
     pub writing_seconds: f64,
+    /// Of these, for comparing the lake with the databases once it is made.
+    pub verifying_seconds: f64,
 }
 
 impl Host {

@@ -40,7 +40,8 @@ pub(crate) struct Loaded {
 pub(crate) struct Store {
     current: RwLock<Arc<dyn Storage>>,
     opener: Opener,
-    reopening: Mutex<()>,
+    /// Held while it is opened again; why that failed last, if it did.
+    reopening: Mutex<Option<StorageError>>,
     closed: AtomicBool,
 }
 
@@ -56,13 +57,21 @@ impl Store {
         Ok(Self {
             current: RwLock::new(storage),
             opener,
-            reopening: Mutex::new(()),
+            reopening: Mutex::default(),
             closed: AtomicBool::new(false),
         })
     }
 
     pub fn storage(&self) -> Arc<dyn Storage> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The storage, once it is not being opened again.
+    async fn opened(&self) -> Result<Arc<dyn Storage>, StorageError> {
+        match &*self.reopening.lock().await {
+            Some(failed) => Err(failed.clone()),
+            None => Ok(self.storage()),
+        }
     }
 
     pub fn durable(&self) -> bool {
@@ -83,14 +92,16 @@ impl Store {
 
     /// Whether storage can be written to, opening it again if a failed commit has left it unusable.
     pub async fn probe(&self) -> Result<(), StorageError> {
-        let _guard = self.reopening.lock().await;
+        let mut failed = self.reopening.lock().await;
         if self.is_closed() {
             return self.write_probe().await;
         }
         if self.write_probe().await.is_ok() {
             return Ok(());
         }
-        self.reopen().await?;
+        let reopened = self.reopen().await;
+        *failed = reopened.clone().err();
+        reopened?;
         self.write_probe().await
     }
 
@@ -123,7 +134,7 @@ impl Store {
     /// The local names of databases.
     pub async fn aliases(&self) -> Result<BTreeMap<String, DatabaseId>, Error> {
         let prefix = keys::alias("");
-        let entries = self.storage().scan(&prefix).await?;
+        let entries = self.opened().await?.scan(&prefix).await?;
         Ok(entries
             .into_iter()
             .filter_map(|(key, value)| {
@@ -141,7 +152,7 @@ impl Store {
 
     /// The databases of which anything is stored.
     pub async fn databases(&self) -> Result<BTreeSet<DatabaseId>, Error> {
-        let entries = self.storage().scan(&keys::members(None)).await?;
+        let entries = self.opened().await?.scan(&keys::members(None)).await?;
         Ok(entries
             .iter()
             .filter_map(|(key, _)| keys::parse_member(key))
@@ -161,7 +172,11 @@ impl Store {
         database: DatabaseId,
         wanted: impl Fn(&DocumentId) -> bool,
     ) -> Result<Loaded, Error> {
-        let members = self.storage().scan(&keys::members(Some(database))).await?;
+        let members = self
+            .opened()
+            .await?
+            .scan(&keys::members(Some(database)))
+            .await?;
         let mut loaded = Loaded {
             documents: BTreeMap::new(),
             chunk_keys: HashMap::new(),
@@ -178,7 +193,7 @@ impl Store {
     }
 
     async fn load_document(&self, id: DocumentId, loaded: &mut Loaded) -> Result<(), Error> {
-        let entries = self.storage().scan(&keys::document(&id)).await?;
+        let entries = self.opened().await?.scan(&keys::document(&id)).await?;
         let (chunks, quarantined) = framing::chunks(entries);
         loaded
             .damaged
@@ -215,7 +230,7 @@ impl Store {
             };
             batch = batch.put(keys::stored(&chunk), framing::encode(kind, &chunk.bytes));
         }
-        self.storage().commit(batch).await
+        self.opened().await?.commit(batch).await
     }
 
     /// Replaces a document's chunks by one snapshot. The old ones go only once the new one has been read back and is what
@@ -227,7 +242,7 @@ impl Store {
         saved: &[u8],
         superseded: Vec<Vec<u8>>,
     ) -> Result<(), Error> {
-        let storage = self.storage();
+        let storage = self.opened().await?;
         let key = keys::snapshot(&document, heads);
         let frame = framing::encode(Kind::Snapshot, saved);
         let batch = Batch::default().put(key.clone(), frame);
@@ -252,7 +267,7 @@ impl Store {
         document: DocumentId,
     ) -> Result<BTreeMap<String, Vec<ChangeHash>>, Error> {
         let prefix = keys::acknowledged(&document, "");
-        let entries = self.storage().scan(&prefix).await?;
+        let entries = self.opened().await?.scan(&prefix).await?;
         Ok(entries
             .into_iter()
             .filter_map(|(key, value)| {
@@ -276,7 +291,7 @@ impl Store {
     }
 
     async fn metadata(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let frame = self.storage().get(key).await?;
+        let frame = self.opened().await?.get(key).await?;
         Ok(frame.and_then(|frame| {
             framing::decode(Kind::Metadata, &frame)
                 .ok()
@@ -286,7 +301,7 @@ impl Store {
 
     async fn put_metadata(&self, key: Vec<u8>, payload: &[u8]) -> Result<(), Error> {
         let batch = Batch::default().put(key, framing::encode(Kind::Metadata, payload));
-        Ok(self.storage().commit(batch).await?)
+        Ok(self.opened().await?.commit(batch).await?)
     }
 }
 

@@ -327,9 +327,7 @@ impl Keeper {
                 .waiting
                 .heads
                 .insert(core.id(), core.heads());
-        })?;
-        self.lake.absorb()?;
-        Ok(())
+        })
     }
 
     /// Reads every key that the collection or its table has, in their order and some at a time.
