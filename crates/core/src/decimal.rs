@@ -176,7 +176,8 @@ mod tests {
         ];
         let parsed = ordered.map(|text| Decimal::parse(text).unwrap());
         for pair in parsed.windows(2) {
-            assert!(pair[0] < pair[1] && pair[1] > pair[0], "{pair:?}");
+            assert!(pair[0] < pair[1], "{pair:?}");
+            assert!(pair[1] > pair[0], "{pair:?}");
         }
         assert!(Decimal::parse("-0.0") == Decimal::parse("00"));
     }
