@@ -14,6 +14,9 @@ const CONFIGURATION_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most that is read of an answer that is not a query's.
 const CONFIGURATION_LIMIT: u64 = 1 << 20;
 
+/// How often a query is planned at most, if the tables' columns change each time.
+const PLANS: usize = 3;
+
 /// How much of Drill a query may use.
 #[derive(Debug, Clone)]
 pub struct QueryOptions {
@@ -48,7 +51,8 @@ pub fn query(url: &str, sql: &str) -> Result<QueryResult, DrillError> {
 }
 
 /// Runs one SQL statement on the Drillbit at `url` (`http://HOST:PORT`). A `;` at its end is dropped, as Drill takes
-/// none.
+/// none. A statement that Drill could not plan because a table lost a column meanwhile is planned again; nothing of it has
+/// run.
 ///
 /// # Errors
 /// [`DrillError::Failed`] with Drill's message if the query fails, also in the middle of its answer;
@@ -62,12 +66,28 @@ pub fn query_with(url: &str, sql: &str, options: &QueryOptions) -> Result<QueryR
     if let Some(schema) = &options.schema {
         body["defaultSchema"] = json!(schema);
     }
-    let answer = Client::new(url, options.timeout).post("/query.json", &body, options.bytes)?;
-    let mut result = QueryResult::parse(url, &answer)?;
-    if let Some(rows) = options.rows {
-        result.truncate(rows as usize);
+    let client = Client::new(url, options.timeout);
+    let mut plans = 1;
+    loop {
+        let answer = client.post("/query.json", &body, options.bytes)?;
+        match QueryResult::parse(url, &answer) {
+            Err(error) if plans < PLANS && lost_a_column(&error) => plans += 1,
+            result => {
+                let mut result = result?;
+                if let Some(rows) = options.rows {
+                    result.truncate(rows as usize);
+                }
+                return Ok(result);
+            }
+        }
     }
-    Ok(result)
+}
+
+/// Whether Drill failed because a table's view lost a column while `SELECT *` was planned. It reads the view's file twice for
+/// that, to check the statement and to translate it, and takes the columns of both to be the same.
+fn lost_a_column(error: &DrillError) -> bool {
+    matches!(error, DrillError::Failed { message }
+        if message.contains("Field ordinal") && message.contains("is invalid for"))
 }
 
 /// Runs one SQL statement as [`query_with`] does, and copies Drill's answer to `to` as it comes, also that of a query that

@@ -167,10 +167,8 @@ fn query(drill: &RunningDrill, number: usize) -> Vec<Row> {
     select(drill, sql).into_iter().map(row).collect()
 }
 
-/// `HEADWATER_CHURN=full` makes 300 queries and 10,000 direct reads, instead of some.
 pub fn each_answer_is_one_published_state(drill: &RunningDrill, lake: &mut Lake, root: &Path) {
-    let full = std::env::var("HEADWATER_CHURN").is_ok_and(|text| text == "full");
-    let (queries, reads, limit) = match full {
+    let (queries, reads, limit) = match super::full() {
         true => (300, 10_000, Duration::from_secs(3_600)),
         false => (30, 300, Duration::from_secs(60)),
     };
