@@ -22,6 +22,9 @@ struct Arguments {
     /// What to measure.
     #[arg(long = "case", value_enum, value_delimiter = ',', default_values = ["record", "edits", "rebuild", "drill", "fresh"])]
     cases: Vec<Case>,
+    /// Edits a second to try, one after the other, until one is too many.
+    #[arg(long, value_delimiter = ',', default_values_t = [500, 1000, 2000, 3500, 5000, 7000])]
+    rates: Vec<usize>,
     /// Tables of a hundredth of the size, and short runs: to see that it works.
     #[arg(long)]
     quick: bool,
@@ -56,6 +59,7 @@ const MIB: f64 = 1_048_576.0;
 struct Bench {
     programs: Programs,
     quick: bool,
+    rates: Vec<usize>,
     rows: Vec<Row>,
 }
 
@@ -72,6 +76,7 @@ async fn main() -> Result<ExitCode> {
             data: arguments.data.unwrap_or_else(std::env::temp_dir),
         },
         quick: arguments.quick,
+        rates: arguments.rates,
         rows: Vec::new(),
     };
     let machine = Machine::describe(&bench.programs.data)?;
@@ -208,7 +213,7 @@ impl Bench {
     async fn highest_rate(&self, fixture: &Fixture, keys: Keys) -> Result<(f64, Vec<String>)> {
         let seconds = if self.quick { 4 } else { 15 };
         let (mut highest, mut notes) = (0.0, Vec::new());
-        for rate in [500, 1000, 2000, 3500, 5000, 7000] {
+        for &rate in &self.rates {
             let duration = Duration::from_secs(seconds);
             let found: Sustained =
                 edits::sustained(fixture, &self.programs, keys, rate, duration).await?;

@@ -7,9 +7,17 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 #[cfg(windows)]
 use std::os::windows::fs::symlink_dir as symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
 
 type Result<T> = std::result::Result<T, LakeError>;
+
+/// How many files may be open because they are not on the disk yet.
+const MOST_UNSYNCED: usize = 128;
+/// How many threads wait for the disk at the same time.
+const SYNCING: usize = 8;
+/// For how many files another thread is not worth its while.
+const FEW: usize = 4;
 
 /// The file system. In tests it can be made to stop at any operation, as if the process were killed there.
 #[derive(Debug, Default)]
@@ -26,18 +34,59 @@ impl Disk {
 
     /// Writes a new file and waits until it is on the disk. What stood there is replaced, but not atomically.
     pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        self.write_all(path, &[bytes])
+        self.run("write", path, || create(path, &[bytes])?.sync_all())
     }
 
-    /// The same of several pieces, one after the other.
-    pub(crate) fn write_all(&self, path: &Path, pieces: &[&[u8]]) -> Result<()> {
-        self.run("write", path, || {
-            let mut file = File::create(path)?;
-            for piece in pieces {
-                file.write_all(piece)?;
-            }
-            file.sync_all()
-        })
+    /// Writes a new file of several pieces, but leaves it to `later` to wait for the disk.
+    pub(crate) fn write_for(
+        &self,
+        later: &mut Unsynced,
+        path: &Path,
+        pieces: &[&[u8]],
+    ) -> Result<()> {
+        let file = self.run("write", path, || create(path, pieces))?;
+        later.files.push((path.to_owned(), file));
+        match later.files.len() < MOST_UNSYNCED {
+            true => Ok(()),
+            false => self.sync(later),
+        }
+    }
+
+    /// Leaves it to `later` to wait until the names in a folder are on the disk.
+    pub(crate) fn sync_dir_for(&self, later: &mut Unsynced, path: &Path) -> Result<()> {
+        let folder = self.run("open", path, || File::open(path))?;
+        later.files.push((path.to_owned(), folder));
+        Ok(())
+    }
+
+    /// Waits until all files are on the disk that were left to `later`: of several at the same time, since a disk takes about as
+    /// long for many as for one.
+    pub(crate) fn sync(&self, later: &mut Unsynced) -> Result<()> {
+        let files = std::mem::take(&mut later.files);
+        let share = files.len().div_ceil(SYNCING).max(FEW);
+        let failed = std::thread::scope(|scope| {
+            let mut shares = files.chunks(share);
+            let own = shares.next().unwrap_or_default();
+            let spawn = |files| {
+                let thread = thread::Builder::new();
+                let spawned = thread.spawn_scoped(scope, move || sync_all(files));
+                spawned.map_err(|_| files)
+            };
+            let others: Vec<_> = shares.map(spawn).collect();
+            let own = sync_all(own);
+            let others = others.into_iter().filter_map(|other| match other {
+                Ok(thread) => thread.join().ok()?,
+                // There are no more threads to be had.
+                Err(files) => sync_all(files),
+            });
+            // Not only to the first that fails, as some have no thread that goes on.
+            own.into_iter().chain(others).last()
+        });
+        let (path, result) = match failed {
+            Some((path, error)) => (path, Err(error)),
+            None => (Path::new(""), Ok(())),
+        };
+        self.run("write", path, || result)
     }
 
     /// Makes `path` a symbolic link to `target`, a name relative to the folder of `path`.
@@ -112,18 +161,39 @@ impl Disk {
         self.run("use", path, || Ok(()))
     }
 
-    fn run(
+    fn run<T>(
         &self,
         doing: &'static str,
         path: &Path,
-        operation: impl FnOnce() -> io::Result<()>,
-    ) -> Result<()> {
+        operation: impl FnOnce() -> io::Result<T>,
+    ) -> Result<T> {
         #[cfg(test)]
         self.fuse
             .burn()
             .map_err(|error| LakeError::io(doing, path, error))?;
         operation().map_err(|error| LakeError::io(doing, path, error))
     }
+}
+
+/// Files and folders that are written, but may not be on the disk yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unsynced {
+    files: Vec<(PathBuf, File)>,
+}
+
+fn create(path: &Path, pieces: &[&[u8]]) -> io::Result<File> {
+    let mut file = File::create(path)?;
+    for piece in pieces {
+        file.write_all(piece)?;
+    }
+    Ok(file)
+}
+
+/// The first that cannot be put on the disk.
+fn sync_all(files: &[(PathBuf, File)]) -> Option<(&Path, io::Error)> {
+    files
+        .iter()
+        .find_map(|(path, file)| Some((path.as_path(), file.sync_all().err()?)))
 }
 
 /// Whether copying would fail as linking did.

@@ -1,6 +1,6 @@
 //! Changes of rows become new parts and groups beside the old ones, which stay until the change is committed.
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Unsynced};
 use crate::error::LakeError;
 use crate::part::{Files, Open, group_name, text_name};
 use crate::rows::{RowKey, RowRef};
@@ -66,6 +66,8 @@ pub(crate) struct Editor<'e> {
     ids: &'e mut u64,
     render: &'e mut dyn Render,
     edited: Edited,
+    /// What was written and is not on the disk yet.
+    unsynced: Unsynced,
 }
 
 impl<'e> Editor<'e> {
@@ -88,6 +90,7 @@ impl<'e> Editor<'e> {
                 old_parts: Vec::new(),
                 bytes: 0,
             },
+            unsynced: Unsynced::default(),
         }
     }
 
@@ -180,8 +183,10 @@ impl<'e> Editor<'e> {
     fn run(mut self, edit: impl FnOnce(&mut Self) -> Result<Vec<Arc<Group>>>) -> Result<Edited> {
         let done = edit(&mut self).and_then(|groups| {
             if !self.edited.new_parts.is_empty() {
-                self.disk.sync_dir(&self.files.parts())?;
+                let parts = self.files.parts();
+                self.disk.sync_dir_for(&mut self.unsynced, &parts)?;
             }
+            self.disk.sync(&mut self.unsynced)?;
             Ok(groups)
         });
         match done {
@@ -367,9 +372,10 @@ impl<'e> Editor<'e> {
             }
             self.edited.new_parts.push(id);
             let header = self.render.header();
+            let (whole, later) = ([header.as_bytes(), text.as_bytes()], &mut self.unsynced);
+            self.disk.write_for(later, &self.files.text(id), &whole)?;
             self.disk
-                .write_all(&self.files.text(id), &[header.as_bytes(), text.as_bytes()])?;
-            self.disk.write(&self.files.rows(id), &packed)?;
+                .write_for(later, &self.files.rows(id), &[&packed])?;
             let bytes = (header.len() + text.len()) as u64;
             self.edited.bytes += bytes + packed.len() as u64;
             parts.push(Part {
@@ -416,7 +422,7 @@ impl<'e> Editor<'e> {
                 }
                 self.disk.link(&text, &folder.join(text_name(part.id)))?;
             }
-            self.disk.sync_dir(&folder)?;
+            self.disk.sync_dir_for(&mut self.unsynced, &folder)?;
             next.push(group);
         }
         Ok(())

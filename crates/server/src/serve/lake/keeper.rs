@@ -92,9 +92,14 @@ impl Keeper {
         let changed = &self.feed.changed;
         let waited = changed.wait_timeout_while(lock(&self.feed.queue), limit, idle);
         let (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        // The oldest change waits for the interval, not for it and the publication before as well.
+        let waited = queue
+            .waiting
+            .since
+            .map_or(Duration::ZERO, |since| since.elapsed());
         let gather = match timed_out.timed_out() {
             true => Duration::ZERO,
-            false => self.feed.interval,
+            false => self.feed.interval.saturating_sub(waited),
         };
         let go_on = |queue: &mut super::Queue| !queue.stopping && !asked() && queue.held.is_empty();
         let gathered = changed.wait_timeout_while(queue, gather, go_on);
