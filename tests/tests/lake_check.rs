@@ -12,7 +12,7 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Enough for several parts.
-const ROWS: i64 = 3_000;
+const ROWS: i64 = 6_000;
 
 fn record(n: i64) -> Record {
     let text = format!("{n:06}").repeat(25);

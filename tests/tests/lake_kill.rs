@@ -35,7 +35,7 @@ impl Writer {
     async fn write(&self, n: i64) -> anyhow::Result<()> {
         let notes = self.db.collection("notes");
         let record = |key: usize| {
-            let text = format!("{key:04}").repeat(500);
+            let text = format!("{key:04}").repeat(1_000);
             let fields = [("n", Value::Int(n)), ("text", text.into())];
             let fields = fields.map(|(name, value)| (name.to_owned(), value));
             (format!("k{key:04}"), Record::from(fields))

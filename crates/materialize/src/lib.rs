@@ -149,7 +149,7 @@
 //! LAKE/.headwater/<hash of the collection>/changes/…                the same of its events; conflicts, rejected
 //! ```
 //!
-//! Rows are in order of database and key, in parts of about 176 KiB (128 to 288, unless a group has but one). Parts and groups are never
+//! Rows are in order of database and key, in parts of about 352 KiB (256 to 576, unless a group has but one). Parts and groups are never
 //! changed, only replaced, so what a change costs does not grow with the table: a part, a group of links, a list of groups. [`Lake::absorb`]
 //! writes the parts that change and then commits them, with their events and the heads, in one step of `state.redb`; [`Lake::publish`] makes
 //! a version of what was committed and then replaces the view. So a query sees one published state of a table, whatever happens

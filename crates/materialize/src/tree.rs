@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 /// A part has at least so many bytes, unless it is the only one of its group or was appended. Smaller ones make a change cheaper,
 /// larger ones a query: Drill takes about a third of a millisecond for each file.
-pub(crate) const MIN_PART: usize = 192 << 10;
+pub(crate) const MIN_PART: usize = 256 << 10;
 /// What parts have when they are cut anew.
-const CUT_PART: usize = 264 << 10;
+const CUT_PART: usize = 352 << 10;
 /// A part that grows beyond is cut.
-pub(crate) const MAX_PART: usize = 432 << 10;
+pub(crate) const MAX_PART: usize = 576 << 10;
 /// A group that has more parts is split,
 const MAX_GROUP: usize = 48;
 /// into groups of so many.

@@ -11,7 +11,7 @@ fn fill(lake: &mut Lake, rows: i64) {
         lake.apply(put(
             "t",
             &format!("{n:06}"),
-            record([("n", n.into()), ("text", "x".repeat(400).into())]),
+            record([("n", n.into()), ("text", "x".repeat(1_200).into())]),
         ));
     }
     lake.apply(put("u", "k", record([("v", 1.into())])));

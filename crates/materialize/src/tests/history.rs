@@ -377,7 +377,7 @@ fn a_change_writes_its_part_alone() {
     let dir = tempfile::tempdir().unwrap();
     let mut lake = open(dir.path());
     for n in 0..20_000 {
-        let text = format!("some text of record {n}");
+        let text = format!("some text of record {n}").repeat(4);
         lake.apply(put(
             "t",
             &format!("{n:08}"),

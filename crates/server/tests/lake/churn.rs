@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// With texts of 3 KiB each these are more than 64 parts.
-const ROWS: i64 = 7_200;
+const ROWS: i64 = 9_600;
 const PARTS: usize = 64;
 /// So many rows, all over the table, change with each publication.
 const CHANGED: i64 = 16;
