@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// A server makes and drops many small values from several threads; with this it resolves a third more records a second than with
+/// A server makes and drops many small values from several threads; with this it resolves a fifth more records a second than with
 /// the C library's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
