@@ -1,9 +1,9 @@
 //! Views that show a change feed in other forms.
 
 use crate::changes::{AFTER, BEFORE, CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, CURSOR};
-use crate::names::{DATABASE, KEY, companion};
-use crate::schema::Schema;
-use crate::types::{Member, Type};
+use crate::names::{DATABASE, KEY, Place, Taken, companion};
+use crate::schema::{Placed, Schema};
+use crate::types::Type;
 use crate::view::{View, field_type, quoted};
 use serde_json::{Value as Json, json};
 
@@ -14,35 +14,45 @@ const VALID_TO: &str = "_valid_to";
 /// Rows as they were at any time: each with when it began to be so and until when it was, which is null for those that still are.
 /// `feed` selects the change feed of the table `records`, with these columns.
 pub(crate) fn history(records: &str, feed: &View, schema: &Schema) -> View {
-    let members = match schema.column(AFTER).map(|column| &column.kind) {
-        Some(Type::Struct(members)) => members.values().collect(),
-        _ => Vec::<&Member>::new(),
-    };
     let (text, time) = (
         || field_type(&Type::Text, true),
         || field_type(&Type::Timestamp, false),
     );
-    let mut columns = vec![(KEY.to_owned(), text()), (DATABASE.to_owned(), text())];
-    let mut picked = vec![quoted(KEY), quoted(DATABASE)];
-    for member in members {
-        // Of texts in a struct it is not known how long they are.
-        let long = member.kind.is_text();
-        columns.push((member.name.clone(), field_type(&member.kind, long)));
-        let name = quoted(&member.name);
-        picked.push(format!("`f`.{}.{name} AS {name}", quoted(AFTER)));
-    }
-    columns.extend([
+    let mut columns = vec![
+        (KEY.to_owned(), text()),
+        (DATABASE.to_owned(), text()),
         (VALID_FROM.to_owned(), time()),
         (VALID_TO.to_owned(), time()),
         (COMMIT_VERSION.to_owned(), json!({"type": "BIGINT"})),
-    ]);
+    ];
+    let mut taken = Taken::default();
+    for (name, _) in &columns {
+        taken.insert(name);
+    }
+    let mut picked = Vec::new();
+    // Those of the records come last, as there will be more of them (see `Schema::placed`).
+    for place in row(schema) {
+        let name = match taken.insert(&place.name) {
+            true => place.name.clone(),
+            false => taken.assign(&place.name, &place.field, Place::Column),
+        };
+        let from = match place.hidden {
+            true => "CAST(NULL AS VARCHAR)".to_owned(),
+            false => format!("`f`.{}.{}", quoted(AFTER), quoted(&place.name)),
+        };
+        picked.push(format!(", {from} AS {}", quoted(&name)));
+        // Of texts in a struct it is not known how long they are.
+        let long = place.kind.is_text();
+        columns.push((name, field_type(&place.kind, long)));
+    }
     let names: Vec<_> = columns.iter().map(|(name, _)| quoted(name)).collect();
     let at = quoted(COMMIT_TIMESTAMP);
     let sql = format!(
-        "SELECT {} FROM (SELECT {}, {at} AS {}, LEAD({at}) OVER (PARTITION BY {}, {} ORDER BY {}) AS {}, {}, {} FROM ({}) `f`) \
+        "SELECT {} FROM (SELECT {}, {}, {at} AS {}, LEAD({at}) OVER (PARTITION BY {}, {} ORDER BY {}) AS {}, {}, {}{} FROM ({}) `f`) \
          WHERE {} <> 'delete'",
         names.join(", "),
-        picked.join(", "),
+        quoted(KEY),
+        quoted(DATABASE),
         quoted(VALID_FROM),
         quoted(DATABASE),
         quoted(KEY),
@@ -50,10 +60,19 @@ pub(crate) fn history(records: &str, feed: &View, schema: &Schema) -> View {
         quoted(VALID_TO),
         quoted(COMMIT_VERSION),
         quoted(CHANGE_TYPE),
+        picked.concat(),
         feed.sql(),
         quoted(CHANGE_TYPE),
     );
     View::new(companion(records, "history"), columns, sql)
+}
+
+/// The columns of a row of the feed `schema`; none if rows have so many that the feed shows them as text.
+fn row(schema: &Schema) -> &[Placed] {
+    match schema.column(AFTER).map(|column| &column.kind) {
+        Some(Type::Struct(_)) => &schema.images,
+        _ => &[],
+    }
 }
 
 /// Events in the form of Debezium's envelope: `op` is `c`, `u` or `d`; what its `source` has is in columns of their own.

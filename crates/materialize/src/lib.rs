@@ -82,7 +82,8 @@
 //! gets a new one by the rules below and stays in its place; the old name is free again. Those that get names at once do so
 //! in byte order of what they are called, then of their fields; a column that has its name keeps it. A hidden field has no
 //! column, no part in `_more` and nothing rejected, but what is seen in it is recorded; shown again, it has its place and its
-//! type. Of databases that disagree: a field that one hides is hidden; else, unless all that name its column name it alike, it
+//! type. If it was shown before, an empty column `_hidden3` (with the number of its place) stands there meanwhile: no column ever
+//! takes the place of another, because Drill reads a view twice while it plans a query and takes columns by their numbers. Of databases that disagree: a field that one hides is hidden; else, unless all that name its column name it alike, it
 //! is called as the field.
 //!
 //! Names of tables, columns and members stay as they are wherever Drill can use them (in backquotes):
@@ -132,7 +133,7 @@
 //! | `_actor`, `_change`, `_user`, `_origin`, `_edited_at` | the latest change that led to it, and what its writer claims; null where it is not known, as of a delete that came with a whole document |
 //! | `before`, `after` | the row, as a `STRUCT` of the columns that the table has now |
 //!
-//! `<table>_history` has the same as rows with the time from which each was so and until which (`_valid_from`, `_valid_to`: null for those that
+//! `<table>_history` has the same as rows, after the time from which each was so and until which (`_valid_from`, `_valid_to`: null for those that
 //! still are); `<table>_debezium` in the form of Debezium's envelope. Events leave after [`LakeOptions::keep_changes`]; a cursor before
 //! those that are kept has expired. A lake that lost its rows, or is made anew, begins another epoch, in which earlier cursors have expired.
 //!

@@ -26,6 +26,8 @@ pub const KEY: &str = "_key";
 pub const DATABASE: &str = "_database";
 /// The column of the fields beyond [`crate::MAX_COLUMNS`].
 pub const MORE: &str = "_more";
+/// How the columns begin that stand in the places of hidden ones.
+pub(crate) const HIDDEN: &str = "_hidden";
 
 /// The longest name, in bytes. A view's file is named after its table, and file systems stop at 255.
 const MAX_BYTES: usize = 200;
@@ -77,9 +79,9 @@ pub(crate) fn companion(table: &str, what: &str) -> String {
 pub(crate) struct Taken(HashSet<String>);
 
 impl Taken {
-    /// Marks `name` as in use.
-    pub(crate) fn insert(&mut self, name: &str) {
-        self.0.insert(fold(name));
+    /// Marks `name` as in use; whether it was not before.
+    pub(crate) fn insert(&mut self, name: &str) -> bool {
+        self.0.insert(fold(name))
     }
 
     /// A name for what is to be called `original` and is known as `identity` (the field's or the collection's name, which is

@@ -1,7 +1,7 @@
 //! The columns of one table: what is recorded of them, and how they grow.
 
 use crate::declared::{Declaration, Declarations, DeclaredType};
-use crate::names::{DATABASE, KEY, MORE, Place, Taken};
+use crate::names::{DATABASE, HIDDEN, KEY, MORE, Place, Taken};
 use crate::render::Long;
 use crate::types::{Member, Type};
 use headwater_core::{LakeColumn, Record, Value};
@@ -29,6 +29,9 @@ pub struct Column {
     /// What the catalog called it when it got its name, if that is not the field's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     called: Option<String>,
+    /// The name of what stands in its place while it is hidden; empty unless it was hidden after it had been shown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    stand_in: String,
     seen: Seen,
     /// Whether a text longer than Drill's `VARCHAR` is among its cells; then the view types it as `ANY`.
     #[serde(default)]
@@ -89,6 +92,20 @@ impl Seen {
     }
 }
 
+/// A place in a table's view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Placed {
+    pub field: String,
+    pub name: String,
+    /// Whether its column is hidden, so that it holds nothing.
+    #[serde(default)]
+    pub hidden: bool,
+    #[serde(rename = "type")]
+    pub kind: Type,
+    #[serde(default)]
+    pub long: bool,
+}
+
 /// What decides how cells are written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Rendered {
@@ -103,6 +120,7 @@ impl Column {
             field: field.to_owned(),
             name: String::new(),
             called: None,
+            stand_in: String::new(),
             seen: Seen::default(),
             long: false,
             kind: Type::Null,
@@ -112,9 +130,14 @@ impl Column {
         }
     }
 
-    /// Whether it has no column in the table.
+    /// Whether no row shows it.
     pub(crate) fn is_hidden(&self) -> bool {
         self.name.is_empty()
+    }
+
+    /// Whether it was ever shown.
+    fn is_placed(&self) -> bool {
+        !(self.name.is_empty() && self.stand_in.is_empty())
     }
 
     /// The name that it should have if Drill can hold it.
@@ -165,8 +188,11 @@ pub(crate) struct Schema {
     /// Whether a cell of `_more` is longer than Drill's `VARCHAR`.
     #[serde(default)]
     pub long_more: bool,
-    /// The columns in the table's order, hidden ones among them.
+    /// The columns in the table's order, hidden ones among them, then those that were never shown.
     pub columns: Vec<Column>,
+    /// In a feed: the columns of the rows that it tells of, in the order of their table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Placed>,
     /// What the catalogs declare.
     #[serde(default, skip_serializing_if = "Declarations::is_empty")]
     declared: Declarations,
@@ -190,6 +216,7 @@ impl Schema {
             more: false,
             long_more: false,
             columns: Vec::new(),
+            images: Vec::new(),
             declared: Declarations::new(),
             more_changed: false,
             known: 0,
@@ -221,6 +248,23 @@ impl Schema {
     /// The columns that the table shows.
     pub(crate) fn shown(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|column| !column.is_hidden())
+    }
+
+    /// The places of the table's view, in order. None is ever given up: Drill reads a view twice while it plans a query, and
+    /// takes columns by their numbers from the one to the other, so that after one that is gone it would show each under the
+    /// name of its neighbour.
+    pub(crate) fn placed(&self) -> impl Iterator<Item = Placed> {
+        let placed = self.columns.iter().filter(|column| column.is_placed());
+        placed.map(|column| Placed {
+            field: column.field.clone(),
+            name: match column.is_hidden() {
+                true => column.stand_in.clone(),
+                false => column.name.clone(),
+            },
+            hidden: column.is_hidden(),
+            kind: column.kind.clone(),
+            long: column.long,
+        })
     }
 
     /// Whether the catalog hides `field`.
@@ -281,7 +325,13 @@ impl Schema {
             self.more = true;
         }
         self.known = self.columns.len();
+        // Those that have a place keep it; what is shown for the first time comes after them.
+        self.columns.sort_by_key(|column| !column.is_placed());
+        let placed = self.columns.iter().filter(|column| column.is_placed());
+        let placed = placed.count();
+        self.columns[placed..].sort_by(|a, b| a.field.cmp(&b.field));
         self.name_columns();
+        self.columns[placed..].sort_by_key(|column| !column.is_placed());
         let mut rewrite = std::mem::take(&mut self.more_changed);
         for column in &mut self.columns {
             column.seen.settle();
@@ -297,11 +347,15 @@ impl Schema {
     /// Names new columns and those that the catalog calls otherwise than before, in byte order of what they are called and of
     /// their fields. All others keep theirs.
     fn name_columns(&mut self) {
-        for column in &mut self.columns {
+        let mut leaving = Vec::new();
+        for (at, column) in self.columns.iter_mut().enumerate() {
             let declared = self.declared.get(&column.field);
             let called = match declared.and_then(|declared| declared.column.as_ref()) {
                 Some(LakeColumn::Named(name)) => Some(name).filter(|name| **name != column.field),
                 Some(LakeColumn::Hidden) => {
+                    if column.is_placed() && column.stand_in.is_empty() {
+                        leaving.push(at);
+                    }
                     column.name.clear();
                     continue;
                 }
@@ -316,8 +370,14 @@ impl Schema {
         for name in [KEY, DATABASE, MORE] {
             taken.insert(name);
         }
-        for column in self.shown() {
+        for column in &self.columns {
             taken.insert(&column.name);
+            taken.insert(&column.stand_in);
+        }
+        for at in leaving {
+            let column = &mut self.columns[at];
+            let name = format!("{HIDDEN}{}", at + 1);
+            column.stand_in = taken.assign(&name, &column.field, Place::Column);
         }
         let declared = &self.declared;
         let mut unnamed: Vec<_> = (self.columns.iter_mut())

@@ -212,6 +212,7 @@ impl Table {
         for column in [BEFORE, AFTER] {
             self.schema.set(column, records.as_struct());
         }
+        self.schema.images = records.placed().collect();
         let typed = |column: &Column| Some((column.field.clone(), column.declared?));
         self.images = records.shown().filter_map(typed).collect();
     }

@@ -2,7 +2,7 @@
 
 use crate::names::{DATABASE, KEY, MORE};
 use crate::number::Shape;
-use crate::schema::Schema;
+use crate::schema::{Placed, Schema};
 use crate::types::Type;
 use headwater_core::decimal::MAX_PRECISION;
 use serde_json::{Value as Json, json};
@@ -28,24 +28,23 @@ impl View {
 
     /// All columns of a table, out of the files in `folder`. `filter` leaves out typing rows.
     pub(crate) fn of(drill_schema: &str, folder: &str, schema: &Schema, filter: bool) -> Self {
-        let mut columns = vec![
-            (
-                KEY,
-                VARCHAR.to_owned(),
-                field_type(&Type::Text, schema.long_keys),
-            ),
-            (DATABASE, VARCHAR.to_owned(), field_type(&Type::Text, false)),
-        ];
-        for column in schema.shown() {
-            let field = field_type(&column.kind, column.long);
-            columns.push((&column.name, sql_type(&column.kind), field));
-        }
+        let text = |name: &str, long: bool| {
+            let field = field_type(&Type::Text, long);
+            (name.to_owned(), VARCHAR.to_owned(), field)
+        };
+        let mut columns = vec![text(KEY, schema.long_keys), text(DATABASE, false)];
+        columns.extend(schema.placed().map(|place| {
+            let field = place.field_type();
+            let sql = match place.hidden && place.kind.is_nested() {
+                // No row has members that could show Drill its type.
+                true => VARCHAR.to_owned(),
+                false => sql_type(&place.kind),
+            };
+            (place.name, sql, field)
+        }));
         if schema.more {
-            columns.push((
-                MORE,
-                VARCHAR.to_owned(),
-                field_type(&Type::Text, schema.long_more),
-            ));
+            // There is one once there are as many columns as there may be, so none comes before it any more.
+            columns.push(text(MORE, schema.long_more));
         }
         let names: Vec<_> = columns.iter().map(|(name, ..)| quoted(name)).collect();
         let typed: Vec<_> = columns
@@ -67,9 +66,7 @@ impl View {
             path.join("."),
             typed.join(", "),
         );
-        let columns = columns
-            .into_iter()
-            .map(|(name, _, field)| (name.to_owned(), field));
+        let columns = columns.into_iter().map(|(name, _, field)| (name, field));
         Self::new(schema.table.clone(), columns.collect(), sql)
     }
 
@@ -136,6 +133,13 @@ fn sql_type(kind: &Type) -> String {
 
 fn decimal(precision: u8, scale: u8) -> String {
     format!("DECIMAL({precision}, {scale})")
+}
+
+impl Placed {
+    /// See [`field_type`].
+    pub(crate) fn field_type(&self) -> Json {
+        field_type(&self.kind, self.long)
+    }
 }
 
 /// The type that the view shows, to which it casts. `ANY` casts nothing.

@@ -13,15 +13,15 @@ fn typed<const N: usize>(fields: [(&str, &str); N]) -> Declarations {
     declared.into()
 }
 
-fn called<const N: usize>(fields: [(&str, LakeColumn); N]) -> Declarations {
-    let declared = fields.map(|(field, column)| {
+fn called<'a>(fields: impl IntoIterator<Item = (&'a str, LakeColumn)>) -> Declarations {
+    let declared = fields.into_iter().map(|(field, column)| {
         let declaration = Declaration {
             kind: None,
             column: Some(column),
         };
         (field.to_owned(), declaration)
     });
-    declared.into()
+    declared.collect()
 }
 
 /// The type and the cells of a column of `values` that is declared `kind`, and the values that are rejected with the reason.
@@ -380,18 +380,17 @@ fn a_hidden_field_has_no_column_and_nothing_rejected() {
         }
         declared
     };
-    for _ in 0..2 {
+    // Once shown, it leaves something in its place.
+    for left in [&[][..], &["_hidden2", "_hidden3"]] {
         lake.declare_fields(database(1), "t", hide(true));
         // Another database that says nothing, or gives a name, shows nothing.
         lake.declare_fields(database(2), "t", called([("x", "y".into())]));
         lake.publish().unwrap();
         let visible = Visible::read(dir.path(), "t");
-        let columns: Vec<_> = visible
-            .columns
-            .iter()
-            .map(|(name, ..)| name.as_str())
-            .collect();
-        assert_eq!(columns, ["_key", "_database", "w"]);
+        assert_eq!(
+            columns(dir.path(), "t"),
+            [&["_key", "_database", "w"], left].concat()
+        );
         let text = visible.text();
         assert!(!text.contains("secret"), "{text}");
         assert_eq!(Visible::read(dir.path(), "t_rejected").rows.len(), 0);
@@ -400,6 +399,67 @@ fn a_hidden_field_has_no_column_and_nothing_rejected() {
         assert_eq!(shown(dir.path()).2, [json!("\"secret\"")]);
         assert_eq!(Visible::read(dir.path(), "t").cells("y"), [json!("secret")]);
     }
+}
+
+/// The columns of a table as Drill sees them, in their order.
+fn columns(root: &Path, table: &str) -> Vec<String> {
+    let view = std::fs::read_to_string(root.join(format!("{table}.view.drill"))).unwrap();
+    let view: Json = serde_json::from_str(&view).unwrap();
+    let fields = view["fields"].as_array().unwrap().iter();
+    fields
+        .map(|field| field["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_column_never_takes_the_place_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lake = open(dir.path());
+    let hide = |lake: &mut Lake, fields: &[&str]| {
+        let hidden = fields.iter().map(|field| (*field, LakeColumn::Hidden));
+        lake.declare_fields(database(1), "t", called(hidden));
+        lake.publish().unwrap();
+    };
+    let check = |places: &[&str]| {
+        assert_eq!(
+            columns(dir.path(), "t"),
+            [&["_key", "_database"], places].concat()
+        );
+        let fixed = [
+            "_key",
+            "_database",
+            "_valid_from",
+            "_valid_to",
+            "_commit_version",
+        ];
+        assert_eq!(columns(dir.path(), "t_history"), [&fixed, places].concat());
+    };
+    let row = ["b", "c", "_hidden2"].map(|field| (field, Value::from(field)));
+    lake.apply(put("t", "k", record(row)));
+    lake.publish().unwrap();
+    check(&["_hidden2", "b", "c"]);
+    lake.apply(put("t", "l", record([("a", 1.into()), ("d", 1.into())])));
+    hide(&mut lake, &["b", "d"]);
+    let stand_in = columns(dir.path(), "t")[3].clone();
+    assert!(
+        stand_in.starts_with("hidden2__"),
+        "its name was taken: {stand_in}"
+    );
+    check(&["_hidden2", &stand_in, "c", "a"]);
+    assert_eq!(
+        Visible::read(dir.path(), "t").cells(&stand_in),
+        [Json::Null, Json::Null]
+    );
+    drop(lake);
+    let mut lake = open(dir.path());
+    lake.apply(put("t", "m", record([("_", 1.into())])));
+    hide(&mut lake, &["c"]);
+    // What is shown for the first time comes last, and what is shown again is where it was.
+    check(&["_hidden2", "b", "_hidden3", "a", "_", "d"]);
+    hide(&mut lake, &[]);
+    check(&["_hidden2", "b", "c", "a", "_", "d"]);
+    hide(&mut lake, &["b"]);
+    check(&["_hidden2", &stand_in, "c", "a", "_", "d"]);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use super::drill::Query;
 use super::import::show;
 use super::output;
 use super::write::Writer;
-use crate::drill::QueryOptions;
-use crate::import::result::{self, QueryResult, ResultOptions, unchanged};
+use crate::drill::{self, QueryOptions};
+use crate::import::result::{self, QueryResult, ResultError, ResultOptions, unchanged};
 use anyhow::Context as _;
 use headwater::{Collection, Database, FieldType, Policy, Record, Written};
 use serde_json::json;
@@ -144,6 +144,12 @@ fn declared(database: Option<&Database>, collection: &str) -> BTreeMap<String, F
 }
 
 fn read(options: &ResultOptions) -> anyhow::Result<QueryResult> {
+    let torn =
+        |error: &ResultError| matches!(error, ResultError::Drill(drill) if drill.is_torn_plan());
+    Ok(drill::planned(torn, || read_once(options))?)
+}
+
+fn read_once(options: &ResultOptions) -> Result<QueryResult, ResultError> {
     let spinner = output::spinner();
     spinner.set_message(format!("asking {}", options.url));
     let answer = result::ask(options);
@@ -151,7 +157,7 @@ fn read(options: &ResultOptions) -> anyhow::Result<QueryResult> {
     let bar = output::byte_bar("checking");
     let result = QueryResult::check(answer?, options, &mut |progress| show(&bar, progress));
     bar.finish_and_clear();
-    Ok(result?)
+    result
 }
 
 async fn write(

@@ -51,8 +51,8 @@ pub fn query(url: &str, sql: &str) -> Result<QueryResult, DrillError> {
 }
 
 /// Runs one SQL statement on the Drillbit at `url` (`http://HOST:PORT`). A `;` at its end is dropped, as Drill takes
-/// none. A statement that Drill could not plan because a table lost a column meanwhile is planned again; nothing of it has
-/// run.
+/// none. A statement that Drill could not plan because the type of a column changed meanwhile is planned again; nothing of it
+/// has run.
 ///
 /// # Errors
 /// [`DrillError::Failed`] with Drill's message if the query fails, also in the middle of its answer;
@@ -67,27 +67,28 @@ pub fn query_with(url: &str, sql: &str, options: &QueryOptions) -> Result<QueryR
         body["defaultSchema"] = json!(schema);
     }
     let client = Client::new(url, options.timeout);
-    let mut plans = 1;
-    loop {
+    let mut result = planned(DrillError::is_torn_plan, || {
         let answer = client.post("/query.json", &body, options.bytes)?;
-        match QueryResult::parse(url, &answer) {
-            Err(error) if plans < PLANS && lost_a_column(&error) => plans += 1,
-            result => {
-                let mut result = result?;
-                if let Some(rows) = options.rows {
-                    result.truncate(rows as usize);
-                }
-                return Ok(result);
-            }
-        }
+        QueryResult::parse(url, &answer)
+    })?;
+    if let Some(rows) = options.rows {
+        result.truncate(rows as usize);
     }
+    Ok(result)
 }
 
-/// Whether Drill failed because a table's view lost a column while `SELECT *` was planned. It reads the view's file twice for
-/// that, to check the statement and to translate it, and takes the columns of both to be the same.
-fn lost_a_column(error: &DrillError) -> bool {
-    matches!(error, DrillError::Failed { message }
-        if message.contains("Field ordinal") && message.contains("is invalid for"))
+/// Asks again, a few times, while an answer fails as `is_torn` tells: see [`DrillError::is_torn_plan`].
+pub(crate) fn planned<T, E>(
+    is_torn: impl Fn(&E) -> bool,
+    mut ask: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    for _ in 1..PLANS {
+        match ask() {
+            Err(error) if is_torn(&error) => {}
+            answer => return answer,
+        }
+    }
+    ask()
 }
 
 /// Runs one SQL statement as [`query_with`] does, and copies Drill's answer to `to` as it comes, also that of a query that

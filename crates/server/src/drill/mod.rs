@@ -13,8 +13,8 @@ mod process;
 mod result;
 mod snapshot;
 
-pub(crate) use client::statement;
 pub use client::{QueryOptions, copy_answer, query, query_with, register};
+pub(crate) use client::{planned, statement};
 pub use install::{default_cache, install};
 pub use process::{DrillOptions, RunningDrill, start};
 pub use result::{Column, QueryResult};
@@ -169,6 +169,15 @@ pub enum DrillError {
 }
 
 impl DrillError {
+    /// Whether the query failed before it ran because a table's view changed while it was planned: Drill reads the view's file
+    /// twice, to check the statement and to translate it, and takes the columns of both to be the same. It fails where a column
+    /// has another type.
+    pub(crate) fn is_torn_plan(&self) -> bool {
+        matches!(self, Self::Failed { message }
+            if message.contains("Conversion to relational algebra failed to preserve datatypes")
+                || message.contains("Field ordinal") && message.contains("is invalid for"))
+    }
+
     /// For `map_err`: says what was tried on which path.
     fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
@@ -218,4 +227,52 @@ impl fmt::Display for Progress {
 fn tail(output: &str, lines: usize) -> String {
     let all: Vec<&str> = output.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_of_two_versions_of_a_table_is_known_by_what_drill_says() {
+        let torn = |message: &str| {
+            let message = message.to_owned();
+            DrillError::Failed { message }.is_torn_plan()
+        };
+        assert!(torn(
+            "SYSTEM ERROR: AssertionError: Conversion to relational algebra failed to preserve datatypes:\nvalidated type:\n\
+             RecordType(VARCHAR(65535) _key, BIGINT value)\nconverted type:\nRecordType(VARCHAR(65535) _key, DOUBLE value)"
+        ));
+        assert!(torn(
+            "PLAN ERROR: Field ordinal 4 is invalid for  type 'RecordType(VARCHAR(65535) _key)'"
+        ));
+        assert!(!torn(
+            "VALIDATION ERROR: Column 'value' not found in any table"
+        ));
+    }
+
+    #[test]
+    fn such_a_statement_is_planned_again_but_not_for_ever() {
+        let torn = || DrillError::Failed {
+            message: "Field ordinal 4 is invalid for type".to_owned(),
+        };
+        let mut asked = 0;
+        let answer = client::planned(DrillError::is_torn_plan, || {
+            asked += 1;
+            if asked < 3 { Err(torn()) } else { Ok(asked) }
+        });
+        assert_eq!(answer.unwrap(), 3);
+        let mut asked = 0;
+        let answer = client::planned(DrillError::is_torn_plan, || {
+            asked += 1;
+            Err::<(), _>(torn())
+        });
+        assert!(answer.unwrap_err().is_torn_plan() && asked == 3);
+        let mut asked = 0;
+        let answer = client::planned(DrillError::is_torn_plan, || {
+            asked += 1;
+            Err::<(), _>(DrillError::NoCache)
+        });
+        assert!(matches!(answer, Err(DrillError::NoCache)) && asked == 1);
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::select;
 use headwater_core::{DatabaseId, LakeColumn, Record, Value};
-use headwater_materialize::{Declaration, Declarations, Lake, RowChange};
+use headwater_materialize::{Declaration, Declarations, DeclaredType, Lake, RowChange};
 use headwater_server::drill::{self, RunningDrill};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -10,9 +10,9 @@ const ROWS: usize = 200;
 /// How often each step is gone through.
 const ROUNDS: usize = 3;
 
-/// How often a column changes its name and goes. Drill plans a statement against two versions of a table in about one of a
-/// hundred times that a column goes.
-fn changes_of_names() -> usize {
+/// How often a column changes its name and its type, and goes. Drill plans a statement against two versions of a table in about
+/// one of a hundred times.
+fn changes_of_columns() -> usize {
     match super::full() {
         true => 600,
         false => 4,
@@ -32,8 +32,8 @@ fn row(key: usize, fields: &[(&str, Value)]) -> RowChange {
     }
 }
 
-fn shown_as(column: Option<LakeColumn>) -> Declarations {
-    [("value".to_owned(), Declaration { kind: None, column })].into()
+fn shown_as(column: Option<LakeColumn>, kind: Option<DeclaredType>) -> Declarations {
+    [("value".to_owned(), Declaration { kind, column })].into()
 }
 
 /// Waits until queries that began after now have been answered.
@@ -59,10 +59,10 @@ fn evolve(lake: &mut Lake, answered: &AtomicUsize, failed: &AtomicBool) {
         },
     ];
     let names = [
-        Some(LakeColumn::Named("renamed".to_owned())),
-        Some(LakeColumn::Hidden),
-        Some(LakeColumn::Named("base".to_owned())),
-        None,
+        (Some(LakeColumn::Named("renamed".to_owned())), None),
+        (Some(LakeColumn::Hidden), Some(DeclaredType::Bool)),
+        (Some(LakeColumn::Named("base".to_owned())), None),
+        (None, Some(DeclaredType::Int)),
     ];
     for (step, value) in values.into_iter().enumerate() {
         for n in 0..ROUNDS {
@@ -82,8 +82,8 @@ fn evolve(lake: &mut Lake, answered: &AtomicUsize, failed: &AtomicBool) {
             queried(answered, failed);
         }
     }
-    for name in names.into_iter().cycle().take(changes_of_names()) {
-        lake.declare_fields(database, "evolving", shown_as(name));
+    for (name, kind) in names.into_iter().cycle().take(changes_of_columns()) {
+        lake.declare_fields(database, "evolving", shown_as(name, kind));
         for n in 0..ROUNDS {
             lake.apply(row(n, &[("base", 3.into()), ("value", 4.into())]));
             lake.publish().unwrap();
@@ -143,4 +143,90 @@ pub fn no_query_fails_while_columns_change(drill: &RunningDrill, lake: &mut Lake
         "{} queries while columns changed",
         answered.load(Ordering::SeqCst)
     );
+}
+
+/// The fields of [`each_cell_stands_under_its_name`], whose cells are their own names.
+const FIELDS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// The first columns are hidden and shown again, and new ones come, while queries are planned: about one in eight is planned
+/// against two versions of the table. None may show a cell under the name of another.
+pub fn each_cell_stands_under_its_name(drill: &RunningDrill, lake: &mut Lake) {
+    let database = DatabaseId::from_bytes([1; 16]);
+    let named = |names: &[String]| {
+        let cells: Vec<_> = names
+            .iter()
+            .map(|name| (&**name, (&**name).into()))
+            .collect();
+        let collection = "shifting".to_owned();
+        RowChange {
+            collection,
+            ..row(0, &cells)
+        }
+    };
+    let mut names = FIELDS.map(str::to_owned).to_vec();
+    lake.apply(named(&names));
+    lake.publish().unwrap();
+    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let url = drill.url();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let queries = [
+                "SELECT * FROM headwater.shifting",
+                "SELECT c, e FROM headwater.shifting",
+                "SELECT c, _valid_to FROM headwater.shifting_history WHERE e = 'e' AND _valid_to IS NULL",
+                "SELECT 'd' AS d FROM headwater.shifting WHERE d = 'd'",
+            ];
+            for sql in queries.into_iter().cycle() {
+                if stop.load(Ordering::SeqCst) {
+                    return Ok(());
+                }
+                if let Err(error) = stands(url, sql) {
+                    stop.store(true, Ordering::SeqCst);
+                    return Err(format!("{sql}: {error}"));
+                }
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(())
+        });
+        let enough = if super::full() { 4_000 } else { 200 };
+        for n in 0.. {
+            if stop.load(Ordering::SeqCst) || answered.load(Ordering::SeqCst) >= enough {
+                break;
+            }
+            let hidden = |on: bool| Declaration {
+                kind: None,
+                column: on.then_some(LakeColumn::Hidden),
+            };
+            let declared = [("a", hidden(n % 2 == 0)), ("b", hidden(n % 4 > 1))];
+            let declared = declared.map(|(field, declared)| (field.to_owned(), declared));
+            lake.declare_fields(database, "shifting", declared.into());
+            if n % 50 == 0 {
+                names.push(format!("A{n}"));
+                lake.apply(named(&names));
+            }
+            lake.publish().unwrap();
+        }
+        stop.store(true, Ordering::SeqCst);
+        reader.join().unwrap().unwrap();
+    });
+}
+
+/// Whether the answer is one row whose cells are the names of their columns, or null where a column is hidden.
+fn stands(url: &str, sql: &str) -> Result<(), String> {
+    let answer = drill::query(url, sql).map_err(|error| error.to_string())?;
+    let [row] = answer.rows() else {
+        return Err(format!("{} rows", answer.rows().len()));
+    };
+    for (column, cell) in answer.columns().iter().zip(row) {
+        let right = match &*column.name {
+            "_key" | "_database" => true,
+            name if FIELDS[2..].contains(&name) => cell.get() == format!("{name:?}"),
+            name if name.starts_with("_hidden") || name.starts_with("_valid") => true,
+            name => cell.get() == "null" || cell.get() == format!("{name:?}"),
+        };
+        if !right {
+            return Err(format!("{cell} under the name {}", column.name));
+        }
+    }
+    Ok(())
 }

@@ -56,6 +56,7 @@ fn a_real_drillbit_reads_every_cell() {
     feeds::tell_what_happened(&drill, &mut lake, &root);
     sizes::tables_of_any_size_answer(&drill, &mut lake);
     evolve::no_query_fails_while_columns_change(&drill, &mut lake);
+    evolve::each_cell_stands_under_its_name(&drill, &mut lake);
     churn::many_databases_are_one_table(&drill, &mut lake, &root);
     churn::each_answer_is_one_published_state(&drill, &mut lake, &root);
     drill.stop().unwrap();
