@@ -1,6 +1,7 @@
 //! What the lake costs: each row of its table of floors and goals, measured with a server that is a process of its own.
 
 pub mod baseline;
+pub mod browser;
 pub mod chart;
 pub mod drill;
 pub mod edits;

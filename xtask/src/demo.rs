@@ -7,12 +7,7 @@ use anyhow::Result;
 /// `cargo xtask demo`.
 pub fn demo(project: &Project, arguments: &[String]) -> Result<()> {
     setup::prepare(project, &["chromium", "npm", "wasm", "drill"])?;
-    for package in ["packages/js", "examples/field-app"] {
-        println!("building {package}");
-        let mut build = project.command("npm");
-        build.args(["run", "build"]);
-        project::run(build.current_dir(project.root.join(package)))?;
-    }
+    build(project, &["packages/js", "examples/field-app"])?;
     project::run(
         project
             .command("node")
@@ -22,12 +17,24 @@ pub fn demo(project: &Project, arguments: &[String]) -> Result<()> {
     )
 }
 
+fn build(project: &Project, packages: &[&str]) -> Result<()> {
+    for package in packages {
+        println!("building {package}");
+        let mut build = project.command("npm");
+        build.args(["run", "build"]);
+        project::run(build.current_dir(project.root.join(package)))?;
+    }
+    Ok(())
+}
+
 /// `cargo xtask bench`, and `cargo xtask bench lake`.
 pub fn bench(project: &Project, arguments: &[String]) -> Result<()> {
     let packages = ["--package=headwater-server", "--package=headwater-bench"];
     project::run(project.cargo().args(["build", "--release"]).args(packages))?;
     let mut program = match arguments.split_first() {
         Some((first, rest)) if first == "lake" => {
+            setup::prepare(project, &["chromium", "npm", "wasm"])?;
+            build(project, &["packages/js"])?;
             let mut program = project.command(project.target.join("release/lake"));
             program
                 .arg("--report")

@@ -49,7 +49,7 @@ enum Case {
     Rebuild,
     /// Drill's queries.
     Drill,
-    /// From an edit to Drill's answer.
+    /// From a browser's edit to Drill's answer.
     Fresh,
 }
 
@@ -306,12 +306,12 @@ impl Bench {
         let edit = median(&found.edit_ms).context("no rounds")?;
         let query = median(&found.query_ms).context("no rounds")?;
         let note = format!(
-            "{} ms, less {} ms for the query; published after 100 ms at the earliest; a native peer stands in for the browser",
+            "{} ms, less {} ms for the query; published after 100 ms at the earliest",
             figure(edit),
             figure(query)
         );
         let name = format!(
-            "edit to Drill's answer, {} rows",
+            "a browser's edit to Drill's answer, {} rows",
             grouped(fixture.layout.rows())
         );
         self.add(

@@ -1,6 +1,6 @@
 //! What Drill's answers cost on the lake's files, against files that were laid out by hand.
 
-use super::edits::Writer;
+use super::browser::Editor;
 use super::fixture::Fixture;
 use super::host::Host;
 use super::{Random, median};
@@ -148,7 +148,7 @@ fn find_parts(folder: &Path, parts: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Milliseconds from edits on a peer to Drill's answers that have them, and of the same query with nothing to wait for.
+/// Milliseconds from edits in a browser to Drill's answers that have them, and of the same query with nothing to wait for.
 #[derive(Debug, Default)]
 pub struct Fresh {
     /// From the edit to the answer.
@@ -157,11 +157,11 @@ pub struct Fresh {
     pub query_ms: Vec<f64>,
 }
 
-/// Edits a record on a peer and asks Drill for it as soon as a view shows something new, until the answer has it.
+/// Edits a record in a browser and asks Drill for it as soon as a view shows something new, until the answer has it.
 pub async fn freshness(fixture: &Fixture, programs: &Programs, rounds: usize) -> Result<Fresh> {
     let host = Host::start(fixture, programs, 100).await?;
     let (drill, _data) = start(&host, programs)?;
-    let mut writer = Writer::connect(fixture, &host).await?;
+    let mut editor = Editor::open(fixture, &host)?;
     let mut random = Random(3);
     let mut found = Fresh::default();
     for round in 0..rounds + 2 {
@@ -174,7 +174,7 @@ pub async fn freshness(fixture: &Fixture, programs: &Programs, rounds: usize) ->
         let (query_ms, _) = timed(&drill, &sql)?;
         let mut shown = host.shown()?;
         let begun = Instant::now();
-        let value = writer.edit(0, &[n]).await?;
+        let value = editor.edit(n)?;
         loop {
             let waiting = tokio::task::block_in_place(|| host.replaced(shown));
             waiting?;
@@ -183,6 +183,7 @@ pub async fn freshness(fixture: &Fixture, programs: &Programs, rounds: usize) ->
                 break;
             }
         }
+        editor.stored()?;
         // The first queries of a Drillbit compile what the others find compiled.
         if round >= 2 {
             found.edit_ms.push(begun.elapsed().as_secs_f64() * 1e3);

@@ -61,8 +61,11 @@ fn evolve(lake: &mut Lake, answered: &AtomicUsize, failed: &AtomicBool) {
     let names = [
         (Some(LakeColumn::Named("renamed".to_owned())), None),
         (Some(LakeColumn::Hidden), Some(DeclaredType::Bool)),
-        (Some(LakeColumn::Named("base".to_owned())), None),
-        (None, Some(DeclaredType::Int)),
+        (
+            Some(LakeColumn::Named("base".to_owned())),
+            Some(DeclaredType::Int),
+        ),
+        (None, None),
     ];
     for (step, value) in values.into_iter().enumerate() {
         for n in 0..ROUNDS {
