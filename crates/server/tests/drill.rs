@@ -32,6 +32,7 @@ fn a_real_drillbit() {
     types_are_read_back_exactly(&drill, &lake);
     an_empty_table_has_columns_and_no_rows(&drill, &lake);
     awkward_names_are_only_names(&drill, &lake);
+    texts_in_sql_may_hold_any_character(&drill);
     a_failing_query_says_why(&drill);
     limits_are_kept(&drill);
     a_lake_is_registered_again(&drill, &lake, folder.path());
@@ -219,6 +220,16 @@ fn awkward_names_are_only_names(drill: &RunningDrill, lake: &Path) {
         assert_eq!(serde_json::from_str::<String>(value.get()).unwrap(), name);
     }
     assert!(result.table().contains("it's"));
+}
+
+fn texts_in_sql_may_hold_any_character(drill: &RunningDrill) {
+    assert_eq!(
+        rows(
+            drill,
+            "SELECT `_key`, UPPER('łó') FROM headwater.typed WHERE late LIKE '%😀%' AND '日本' <> 'Łódź'"
+        ),
+        r#""c" "ŁÓ""#
+    );
 }
 
 fn a_failing_query_says_why(drill: &RunningDrill) {

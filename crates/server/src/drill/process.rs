@@ -374,6 +374,8 @@ fn launch(
         .arg(format!("-XX:MaxDirectMemorySize={}m", options.direct_mib))
         // Drill reads and prints TIMESTAMPs in the machine's zone; the lake's are UTC.
         .arg("-Duser.timezone=UTC")
+        // Without it, its planner refuses texts in SQL with other characters than those of ISO 8859-1.
+        .arg("-Dcalcite.default.charset=utf8")
         .arg(format!("-Djava.io.tmpdir={}", data.display()));
     for package in OPENS {
         command
