@@ -170,7 +170,9 @@ async fn a_server_killed_in_publications_shows_one_state_and_tells_every_change_
 
     for round in 0..rounds {
         writer.go_on();
-        let before = one_state(&root)?;
+        let begun = std::time::Instant::now();
+        let before = one_state(&root)
+            .with_context(|| format!("round {round}, read in {:?}", begun.elapsed()))?;
         let publishes = || {
             one_state(&root)
                 .ok()

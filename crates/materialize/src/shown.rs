@@ -108,8 +108,14 @@ impl Table {
         if let Some(visible) = visible.filter(|visible| self.shown.versions.contains_key(visible)) {
             self.shown.visible = Some(visible);
             let views = read_views(disk, &self.files.version(visible))?;
-            // Without them it is published anew.
-            self.shown.views = views.map(|views| views.views).unwrap_or_default();
+            let views = views.map(|views| views.views).unwrap_or_default();
+            // A crash can come between a table's views. Where one does not stand, the table is published anew.
+            for (name, text) in views {
+                let stands = disk.read(&place.root.join(view::file_name(&name)))?;
+                if stands.as_deref() == Some(text.as_bytes()) {
+                    self.shown.views.insert(name, text);
+                }
+            }
         }
         let current: BTreeSet<u64> = self.tree.groups().iter().map(|group| group.id).collect();
         for group in groups {

@@ -43,6 +43,20 @@ fn tables(root: &Path) -> BTreeMap<String, Visible> {
         .collect()
 }
 
+/// All views on a feed's files name the same version, which is there.
+fn check_feeds(root: &Path) {
+    for table in ["t", "u", "w"] {
+        let folders = ["changes", "debezium", "history"].map(|view| {
+            let path = root.join(format!("{table}_{view}.view.drill"));
+            let text = std::fs::read_to_string(path).unwrap();
+            let (_, folder) = text.split_once("FROM table(`headwater`.`").unwrap();
+            folder.split_once('`').unwrap().0.to_owned()
+        });
+        assert!(folders.iter().all(|one| *one == folders[0]), "{folders:?}");
+        assert!(root.join(&folders[0]).exists());
+    }
+}
+
 /// The folders and files of the lake by what they are, without their numbers: versions, groups and parts.
 fn inventory(root: &Path) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
@@ -86,6 +100,7 @@ fn a_publication_killed_anywhere_shows_the_state_before_or_after() {
         change(&mut lake);
         lake.publish().unwrap();
         lake.sweep();
+        check_feeds(dir.path());
         let after = tables(dir.path());
         for (name, visible) in &at_death {
             assert!(
