@@ -170,16 +170,18 @@ impl Plan<'_> {
         }
         if !own.is_empty() && !others.is_empty() {
             self.leave(sources, states, undone);
-        } else if !own.is_empty() {
-            self.put_back(sources, states, undone);
-        } else if same_writes(now, after) {
-            // It removed some of what stood, and no one has written since.
-            let last = |all: &[Candidate]| all.last().map(|one| one.source.clone());
-            if self.is_register(states) || last(before) != last(after) {
-                self.put_back(sources, states, undone);
-            }
+            return Ok(());
         }
-        Ok(())
+        // It removed some of what stood, and no one has written since. What it edited in place still stands.
+        let last = |all: &[Candidate]| all.last().map(|one| one.source.clone());
+        let gone =
+            same_writes(now, after) && (self.is_register(states) || last(before) != last(after));
+        if !own.is_empty() || gone {
+            self.put_back(sources, states, undone);
+            return Ok(());
+        }
+        // A set of a contested field removes what lost and edits what is shown.
+        self.undo_inside(sources, states, now, undone, depth)
     }
 
     fn is_register(&self, states: &States<'_>) -> bool {

@@ -293,6 +293,36 @@ fn of_two_edits_of_a_field_each_is_undone_alone() {
 }
 
 #[test]
+fn an_undone_edit_that_settled_its_field_takes_back_what_it_edited() {
+    let map = |x: i64| Value::Map(record(&[("x", x.into())]));
+    let kinds = [
+        (text("one"), text("two"), text("and more")),
+        (ints(&[1]), ints(&[2]), ints(&[3, 4])),
+        (1.into(), Value::Counter(2), Value::Int(7)),
+        (1.into(), map(2), map(3)),
+    ];
+    for (of_a, of_b, set) in kinds {
+        let (mut a, mut b) = pair(CollectionSchema::new().partitions(1));
+        // The second is the later write.
+        a.put("k", &[("f", of_a)]);
+        b.put("k", &[("other", 1.into())]);
+        b.set("k", "f", of_b.clone());
+        exchange(&mut a, &mut b);
+        assert_eq!((a.value("k", "f"), a.open().len()), (of_b.clone(), 1));
+        let before = a.get("k");
+        let edit = a.patch("k", vec![("f", Edit::Set(set))]).unwrap();
+        assert_ne!(a.get("k"), before);
+        assert_eq!(a.open(), []);
+        let back = undo(&mut a, edit.clone());
+        assert_eq!(a.get("k"), before);
+        undo(&mut a, back);
+        undo(&mut a, edit);
+        exchange(&mut a, &mut b);
+        assert_eq!(b.get("k"), before);
+    }
+}
+
+#[test]
 fn a_store_that_was_opened_again_undoes_what_it_did_before() {
     let (mut a, _) = start();
     let before = a.get("k");
