@@ -179,6 +179,8 @@ fn edited(value: Option<Value>, change: &Edit) -> Value {
             }
             // Elements are single digits, whose order is that of their JSON.
             items.sort_by_key(Value::as_int);
+            // A list becomes a set, also one to which two have added the same.
+            items.dedup();
             Value::List(items)
         }
         Edit::Set(_) | Edit::Reset(_) | Edit::Remove => Value::Null,
