@@ -262,6 +262,12 @@ impl<'a> Plan<'a> {
     ) -> Result<(), WriteError> {
         let mut nested = self.nested();
         nested.replace(maps, map, known)?;
+        // A counter that another put here is hidden by the map's fields, and would show when the last of them goes.
+        for stored in fields(self.reader.views, maps).into_keys() {
+            if stored.starts_with(names::COUNTER) {
+                nested.remove(maps, &stored);
+            }
+        }
         let (created, steps) = (nested.created, nested.steps);
         self.adopt(maps, created, steps);
         Ok(())

@@ -116,16 +116,16 @@ impl Plan<'_> {
         if depth > MAX_DEPTH {
             return Ok(());
         }
-        // Of a record that was deleted nothing comes back with it.
-        let before = match undone.was {
-            true => fields(undone.before, sources),
-            false => BTreeMap::new(),
-        };
-        // Nor did the write remove what other documents hold of such a record.
-        let written = sources
-            .iter()
-            .filter(|it| undone.was || undone.is_in(it.rank));
-        let after = fields(undone.after, &written.cloned().collect::<Vec<_>>());
+        let mut before = fields(undone.before, sources);
+        let after = fields(undone.after, sources);
+        if !undone.was {
+            // Of a record that was deleted nothing comes back with it; what others had written and the write left stays.
+            for (stored, all) in &mut before {
+                let left = after.get(stored).map_or(&[][..], Vec::as_slice);
+                let stays = |one: &Candidate| left.iter().any(|it| it.source == one.source);
+                all.retain(|one| stays(one) && !undone.is_own(one));
+            }
+        }
         let now = fields(self.reader.views, sources);
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for stored in names {
@@ -159,27 +159,36 @@ impl Plan<'_> {
         if same_writes(before, after) || states.stored.starts_with(names::COUNTER) {
             return self.undo_inside(sources, states, now, undone, depth);
         }
+        let shown = |views, all: &[Candidate]| self.shown(views, states.stored, all);
         let (own, others): (Vec<_>, Vec<_>) =
             now.iter().cloned().partition(|one| undone.is_own(one));
         let is_map = |one: &Candidate| one.cell == Cell::Map;
         let merges =
             !self.is_register(states) && own.iter().any(is_map) && others.iter().any(is_map);
         if merges || own.iter().any(|one| self.is_edited(one, after, undone)) {
-            // Others work inside of what the write put.
+            // Others work inside of what the write put, which holds all that stood before if it only settled that.
+            if shown(undone.before, before) == shown(undone.after, after) {
+                return Ok(());
+            }
             return self.undo_inside(sources, states, &own, undone, depth);
         }
         if !own.is_empty() && !others.is_empty() {
             self.leave(sources, states, undone);
-        } else if !own.is_empty() {
-            self.put_back(sources, states, undone);
-        } else if same_writes(now, after) {
-            // It removed some of what stood, and no one has written since.
-            let last = |all: &[Candidate]| all.last().map(|one| one.source.clone());
-            if self.is_register(states) || last(before) != last(after) {
-                self.put_back(sources, states, undone);
-            }
+            return Ok(());
         }
-        Ok(())
+        // It removed some of what stood, and no one has written since. What it edited in place still stands.
+        let last = |all: &[Candidate]| all.last().map(|one| one.source.clone());
+        let differs = match self.is_register(states) {
+            true => shown(undone.before, before) != shown(undone.after, after),
+            false => last(before) != last(after),
+        };
+        let gone = differs && same_writes(now, after);
+        if !own.is_empty() || gone {
+            self.put_back(sources, states, undone);
+            return Ok(());
+        }
+        // A set of a contested field removes what lost and edits what is shown.
+        self.undo_inside(sources, states, now, undone, depth)
     }
 
     fn is_register(&self, states: &States<'_>) -> bool {
@@ -197,25 +206,36 @@ impl Plan<'_> {
         put.cell != one.cell || !same(now, then, &one.source.object, &one.cell, 0)
     }
 
-    /// Makes the field what it was.
-    fn put_back(&mut self, sources: &[Source], states: &States<'_>, undone: &Undone<'_>) {
-        let States { stored, before, .. } = states;
-        let then = Reader {
-            views: undone.before,
-            rules: self.reader.rules,
-        };
+    /// What a field showed in other views.
+    fn shown(&self, views: &[View<'_>], stored: &str, all: &[Candidate]) -> Option<Value> {
+        let rules = self.reader.rules;
         let name = names::shown(stored).unwrap_or(stored);
-        let Some(value) = then.field(name, before, 0, &mut false) else {
-            return self.remove(sources, stored);
-        };
-        if !states.now.is_empty() && states.now.iter().all(|one| one.is(&value)) {
+        Reader { views, rules }.field(name, all, 0, &mut false)
+    }
+
+    /// Makes the field what it was in the maps in which the write changed it; what others hold, it left or did not know.
+    fn put_back(&mut self, sources: &[Source], states: &States<'_>, undone: &Undone<'_>) {
+        let (stored, before) = (states.stored, &states.before);
+        if let Some(value) = self.shown(undone.before, stored, before)
+            && !states.now.is_empty()
+            && states.now.iter().all(|one| one.is(&value))
+        {
             return;
         }
-        let target = sources.iter().rposition(|source| undone.is_in(source.rank));
-        for (index, source) in sources.iter().enumerate() {
-            match Some(index) == target {
-                true => self.put(source, stored, &value),
-                false => self.remove(std::slice::from_ref(source), stored),
+        let mut changed = Vec::new();
+        for source in sources.iter().map(std::slice::from_ref) {
+            let mut stood = candidates(undone.before, source, stored);
+            stood.retain(|one| before.contains(one));
+            if !same_writes(&stood, &candidates(undone.after, source, stored)) {
+                changed.push((source, stood));
+            }
+        }
+        // What was the last write is put last.
+        changed.sort_by_key(|(_, stood)| stood.last().map(|one| one.source.clone()));
+        for (source, stood) in changed {
+            match self.shown(undone.before, stored, &stood) {
+                Some(value) => self.put(&source[0], stored, &value),
+                None => self.remove(source, stored),
             }
         }
     }

@@ -15,15 +15,34 @@ pub struct Declared {
 }
 
 impl Declared {
-    /// Someone who had `seen` these changes declared `schema`.
-    pub fn wrote(&mut self, schema: &CollectionSchema, made: Made, seen: &HashSet<ChangeHash>) {
+    /// Someone who had `seen` these changes, and so `knew` of the collection, declared `schema`.
+    pub fn wrote(
+        &mut self,
+        schema: &CollectionSchema,
+        knew: &Collection,
+        made: Made,
+        seen: &HashSet<ChangeHash>,
+    ) {
+        // The declaration that is shown may stay where it is, as the older write.
+        let kept = Rc::new(Made {
+            hashes: made.hashes.clone(),
+            stamp: None,
+        });
         let made = Rc::new(made);
         for (field, policy) in &schema.policies {
             let register = self.policies.entry(field.clone()).or_default();
-            declare(register, policy.to_string(), &made, seen);
+            let by = match knew.policies.get(field) == Some(policy) {
+                true => &kept,
+                false => &made,
+            };
+            declare(register, policy.to_string(), by, seen);
         }
         if let Some(rule) = schema.delete {
-            declare(&mut self.delete, rule.name().to_owned(), &made, seen);
+            let by = match knew.delete == rule {
+                true => &kept,
+                false => &made,
+            };
+            declare(&mut self.delete, rule.name().to_owned(), by, seen);
         }
     }
 

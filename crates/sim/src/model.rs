@@ -112,8 +112,20 @@ fn set(policy: Option<&Policy>, old: Option<&Value>, new: &Value) -> Value {
             old.clone()
         }
         (Some(Policy::KeepAll), _) => Value::List(spread([new])),
+        (Some(Policy::Union), _) => match new {
+            Value::List(items) => Value::List(as_set(items.clone())),
+            other => other.clone(),
+        },
         _ => new.clone(),
     }
+}
+
+/// A list as the set that it becomes, also one to which two have added the same.
+fn as_set(mut items: Vec<Value>) -> Vec<Value> {
+    // Elements are single digits, whose order is that of their JSON.
+    items.sort_by_key(Value::as_int);
+    items.dedup();
+    items
 }
 
 /// `policies` is for fields of the record; nested ones have none.
@@ -177,9 +189,7 @@ fn edited(value: Option<Value>, change: &Edit) -> Value {
             if matches!(change, Edit::Add(_)) {
                 items.extend(more.iter().cloned());
             }
-            // Elements are single digits, whose order is that of their JSON.
-            items.sort_by_key(Value::as_int);
-            Value::List(items)
+            Value::List(as_set(items))
         }
         Edit::Set(_) | Edit::Reset(_) | Edit::Remove => Value::Null,
     }

@@ -13,7 +13,7 @@ use crate::generate::MAP;
 use crate::meetings::{Kind, Step, Touch};
 use crate::order::{may_show, prefers, spread};
 use crate::register::{Fate, Made, Put, Register, Standing};
-use crate::ruled::{RULED, UNION};
+use crate::ruled::{RULED, UNION, chooses};
 use crate::sets::Set;
 use crate::undo::Touched;
 use automerge::ChangeHash;
@@ -245,7 +245,15 @@ impl History {
                 Act::Set(new) => Some(new),
                 _ => after,
             },
-            Act::Set(new) if !sets(policy, &standing, old, new, again) => return false,
+            Act::Set(new) if !sets(policy, &standing, old, new, again) => {
+                if !chooses(policy) {
+                    // What may have lost to it may be gone, with the value left as it is.
+                    let keeps =
+                        |put: &Put| put.stands(wrote.seen) == Fate::Yes || put.value == *new;
+                    register.supersede(&wrote.made, wrote.seen, keeps);
+                }
+                return false;
+            }
             Act::Set(new) | Act::Reset(new) | Act::Anew(new) => Some(new),
             Act::Keep => after,
             Act::Add(_) | Act::Discard(_) => return false,

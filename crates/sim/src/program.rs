@@ -15,7 +15,7 @@ use automerge::{Change, ChangeHash, ReadDoc as _};
 use headwater_core::catalog::Collection;
 use headwater_core::{
     CollectionSchema, Conflict, ConflictKind, Database, DeleteRule, DocumentId, LocalWrite,
-    Operation, Record, Write, WriteContext, Written, json,
+    Operation, Partition, Record, Write, WriteContext, Written, id::Placement, json,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -204,7 +204,7 @@ impl Program {
             self.trace.push(line);
         }
         self.send(at, &local);
-        self.note_declared(at, &operation, &local, &seen);
+        self.note_declared(at, &operation, &declared, &local, &seen);
         let mut saw = Vec::new();
         for before in before {
             let (key, was) = (before.0, before.1.clone());
@@ -215,7 +215,9 @@ impl Program {
         }
         if self.undoes && !matches!(operation, Operation::Undo(_)) {
             let seen = &self.peers[at].seen;
-            self.undos.wrote(at, &operation, &local.written, &saw, seen);
+            let (written, policies) = (&local.written, &declared.policies);
+            self.undos
+                .wrote(at, &operation, written, &saw, seen, policies);
         }
         Ok(local.written)
     }
@@ -224,6 +226,7 @@ impl Program {
         &mut self,
         at: usize,
         operation: &Operation,
+        knew: &Collection,
         local: &LocalWrite,
         seen: &HashSet<ChangeHash>,
     ) {
@@ -236,7 +239,7 @@ impl Program {
         let root = self.peers[at].db.id().root();
         let changes = |document: &DocumentId| *document == root;
         if let Some(made) = made(local, changes) {
-            self.declared.wrote(schema, made, seen);
+            self.declared.wrote(schema, knew, made, seen);
         }
     }
 
@@ -278,7 +281,6 @@ impl Program {
         {
             return Err(format!("{path:?} of {key} is still open: {conflicts:#?}"));
         }
-        let root = peer.db.id().root();
         // An undo can have done nothing to one of its records; else it has cleared what it knew of deletes.
         let open = |kind| {
             let open = peer.db.conflicts_of(COLLECTION, key);
@@ -287,9 +289,11 @@ impl Program {
         let idle = undone.is_some()
             && before == after
             && (after.is_none() || open(ConflictKind::DeleteLost));
+        // Of several records that are put at once, some may be as they were.
+        let documents = documents(&peer.db, key);
         if named
             && !idle
-            && let Some(made) = made(local, |document| *document != root)
+            && let Some(made) = made(local, |document| documents.contains(document))
         {
             let wrote = Wrote {
                 key,
@@ -527,6 +531,23 @@ fn collection(db: &Database) -> Collection {
         .get(COLLECTION)
         .cloned()
         .unwrap_or_default()
+}
+
+/// The documents that the record of `key` may be in.
+fn documents(db: &Database, key: &str) -> Vec<DocumentId> {
+    let document = |count| {
+        let partition = Partition {
+            collection: COLLECTION.to_owned(),
+            count,
+            index: Placement::of(key).partition(count),
+        };
+        partition.document(&db.id())
+    };
+    collection(db)
+        .partitions
+        .into_iter()
+        .map(document)
+        .collect()
 }
 
 /// The changes of a write to the documents that `wanted` names, without those that only begin a document.

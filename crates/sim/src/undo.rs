@@ -7,9 +7,11 @@ use crate::oracle::at;
 use crate::rng::Rng;
 use crate::ruled::{RULED, UNION};
 use automerge::ChangeHash;
+use headwater_core::catalog::Collection;
 use headwater_core::policy::Policies;
 use headwater_core::{
-    Attribution, DocumentId, Operation, Policy, Record, Written, json::record_to_json,
+    Attribution, Conflict, DocumentId, Operation, Policy, Record, Value, Written,
+    json::{record_to_json, value_to_json},
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -51,8 +53,9 @@ pub struct Entry {
     pub changes: Changes,
     /// What it did, by key.
     pub keys: BTreeMap<String, Touched>,
-    /// What its writer had right after it.
+    /// What its writer had right after it, and knew of policies.
     seen: HashSet<ChangeHash>,
+    policies: Policies,
     /// Which of the chains of undos it belongs to, and whether it took something back.
     chain: usize,
     undo: bool,
@@ -74,6 +77,17 @@ pub struct Saw {
     pub record: Option<Record>,
     /// Who wrote what it shows.
     pub writers: BTreeMap<Path, Attribution>,
+    /// What lost in it.
+    pub open: Vec<Conflict>,
+}
+
+impl Saw {
+    /// Whether the ledger has the write of this change to the field at `path`.
+    fn lost(&self, path: &Path, by: &ChangeHash) -> bool {
+        let here = self.open.iter().filter(|one| one.field == *path);
+        let mut losers = here.flat_map(|one| &one.losers);
+        losers.any(|loser| loser.by.as_ref().is_some_and(|it| it.hash == *by))
+    }
 }
 
 /// All writes of a program that can be undone.
@@ -92,6 +106,7 @@ impl Undos {
         written: &Written,
         saw: &[(&'static str, Option<Record>, Option<Record>)],
         seen: &HashSet<ChangeHash>,
+        policies: &Policies,
     ) {
         if written.changes.is_empty() {
             return;
@@ -135,6 +150,7 @@ impl Undos {
             changes,
             keys,
             seen: seen.clone(),
+            policies: policies.clone(),
             chain,
             undo,
         });
@@ -172,7 +188,7 @@ impl Undos {
         changes: &Changes,
         written: &Written,
         (before, after): (&[Saw], &[Saw]),
-        policies: &Policies,
+        declared: &Collection,
         had: &HashSet<ChangeHash>,
         coverage: &mut Coverage,
     ) -> Result<(), String> {
@@ -193,7 +209,7 @@ impl Undos {
         });
         for (before, after) in before.iter().zip(after) {
             let checked = match entry.keys.get(before.key) {
-                Some(touched) => self.check_record(entry, touched, (before, after), policies, had),
+                Some(touched) => self.check_record(entry, touched, (before, after), declared, had),
                 None if before.record == after.record => Ok(()),
                 None => Err("was not in what was undone".to_owned()),
             };
@@ -210,21 +226,29 @@ impl Undos {
         entry: &Entry,
         touched: &Touched,
         (before, after): (&Saw, &Saw),
-        policies: &Policies,
+        declared: &Collection,
         had: &HashSet<ChangeHash>,
     ) -> Result<(), String> {
-        let json = |record: &Option<Record>| record.as_ref().map(record_to_json);
-        if had.len() == entry.seen.len() && json(&after.record) != json(&touched.before) {
+        let policies = &declared.policies;
+        let [wrote, took_back] = &self.chains[entry.chain].own;
+        let own = [wrote, took_back][usize::from(entry.undo)];
+        // Of two documents no one can tell what was written first.
+        let apart = declared.partitions.len() > 1;
+        let ours = |by: &Attribution| wrote.contains(&by.hash) || took_back.contains(&by.hash);
+        let others = before.writers.values().any(|by| !ours(by));
+        let same = json(&after.record, policies) == json(&touched.before, policies);
+        let stays = apart && others && touched.before.is_none();
+        if had.len() == entry.seen.len() && !same && !stays {
             return Err("it is not what it was, with nothing done since".into());
         }
-        let own = &self.chains[entry.chain].own[usize::from(entry.undo)];
         let is_whole = |path: &Path| is_whole(path, policies);
         let kept = before.writers.iter().filter(|(path, by)| {
             is_whole(path) && !own.contains(&by.hash) && !entry.seen.contains(&by.hash)
         });
         for (path, by) in kept {
             let value = |saw: &Saw| at(saw.record.as_ref()?, path).cloned();
-            if value(before) != value(after) {
+            // What is put back beside it can win, as it did before.
+            if value(before) != value(after) && !after.lost(path, &by.hash) {
                 return Err(format!("{path:?} was written since by {by:?}"));
             }
         }
@@ -237,15 +261,36 @@ impl Undos {
         if let Some(name) = other.find(|name| !touched.whole && !names.contains(name)) {
             return Err(format!("{name:?} was not in what was undone"));
         }
+        // Under another policy, what stood before can show something else.
+        let chain: Vec<&Entry> = self
+            .entries
+            .iter()
+            .filter(|one| one.chain == entry.chain)
+            .collect();
+        let alike = |path: &Path| {
+            let policy = policies.get(&path[0]);
+            chain.iter().all(|one| one.policies.get(&path[0]) == policy)
+        };
         let left = after.writers.iter().find(|(path, by)| {
             let old = touched.before.as_ref().and_then(|old| at(old, path));
-            is_whole(path) && own.contains(&by.hash) && at(now, path) != old
+            is_whole(path) && alike(path) && own.contains(&by.hash) && at(now, path) != old
         });
         match left {
             Some((path, _)) => Err(format!("{path:?} still shows what was undone")),
             None => Ok(()),
         }
     }
+}
+
+/// A record as canonical JSON, where what keeps all values is in any order: one that is put back is the last write.
+fn json(record: &Option<Record>, policies: &Policies) -> Option<String> {
+    let mut record = record.clone()?;
+    for (name, value) in &mut record {
+        if let (Value::List(items), Some(Policy::KeepAll)) = (value, policies.get(name)) {
+            items.sort_by_key(value_to_json);
+        }
+    }
+    Some(record_to_json(&record))
 }
 
 /// Whether the field at `path` shows a value that one writer wrote as a whole.

@@ -118,3 +118,19 @@ fn a_new_value_does_not_merge_with_the_losers_of_a_conflict() {
     exchange(&mut a, &mut b);
     assert_eq!(b.get("k"), Some(record(&fields)));
 }
+
+#[test]
+fn a_map_that_is_set_over_a_counter_stays_a_map_when_it_is_empty() {
+    let map = || Value::Map(record(&[("x", 1.into())]));
+    let counter = || Value::Counter(5);
+    for (of_a, of_b) in [(counter(), map()), (map(), counter())] {
+        let (mut a, mut b) = (Replica::single(1), Replica::single(2));
+        a.put("k", &[("f", of_a)]);
+        b.put("k", &[("f", of_b)]);
+        exchange(&mut a, &mut b);
+        assert_eq!(a.value("k", "f"), map());
+        a.set("k", "f", Value::Map(record(&[])));
+        exchange(&mut a, &mut b);
+        assert_eq!(b.value("k", "f"), Value::Map(record(&[])));
+    }
+}

@@ -4,8 +4,8 @@ use crate::replica::{ID, NOTES, Replica, exchange, pair, record};
 use automerge::transaction::CommitOptions;
 use automerge::{ActorId, ChangeHash, ReadDoc as _};
 use headwater_core::{
-    Author, CollectionSchema, Database, Edit, Operation, Policy, Value, Write, WriteContext,
-    WriteError, Written,
+    Author, CollectionSchema, Database, Edit, Operation, Policy, Settlement, Value, Write,
+    WriteContext, WriteError, Written,
 };
 
 fn undo(replica: &mut Replica, written: Written) -> Written {
@@ -293,6 +293,94 @@ fn of_two_edits_of_a_field_each_is_undone_alone() {
 }
 
 #[test]
+fn an_undone_edit_that_settled_its_field_takes_back_what_it_edited() {
+    let map = |x: i64| Value::Map(record(&[("x", x.into())]));
+    let kinds = [
+        (text("one"), text("two"), text("and more")),
+        (ints(&[1]), ints(&[2]), ints(&[3, 4])),
+        (1.into(), Value::Counter(2), Value::Int(7)),
+        (1.into(), map(2), map(3)),
+    ];
+    for (of_a, of_b, set) in kinds {
+        let (mut a, mut b) = pair(CollectionSchema::new().partitions(1));
+        // The second is the later write.
+        a.put("k", &[("f", of_a)]);
+        b.put("k", &[("other", 1.into())]);
+        b.set("k", "f", of_b.clone());
+        exchange(&mut a, &mut b);
+        assert_eq!((a.value("k", "f"), a.open().len()), (of_b.clone(), 1));
+        let before = a.get("k");
+        let edit = a.patch("k", vec![("f", Edit::Set(set))]).unwrap();
+        assert_ne!(a.get("k"), before);
+        assert_eq!(a.open(), []);
+        let back = undo(&mut a, edit.clone());
+        assert_eq!(a.get("k"), before);
+        undo(&mut a, back);
+        undo(&mut a, edit);
+        exchange(&mut a, &mut b);
+        assert_eq!(b.get("k"), before);
+    }
+}
+
+#[test]
+fn an_undone_settlement_leaves_what_others_did_in_what_it_kept() {
+    let map = |fields: &[(&str, Value)]| Value::Map(record(fields));
+    let splice = |insert: &str| Edit::Splice {
+        at: 3,
+        delete: 0,
+        insert: insert.into(),
+    };
+    let items = Edit::SpliceList {
+        at: 1,
+        delete: 0,
+        insert: vec![3.into()],
+    };
+    let field = Edit::Merge([("y".to_owned(), Edit::Set(3.into()))].into());
+    let kinds = [
+        (text("two"), splice(", three"), text("two, three")),
+        (ints(&[2]), items, ints(&[2, 3])),
+        (Value::Counter(2), Edit::Increment(1), Value::Counter(3)),
+        (
+            map(&[("x", 2.into())]),
+            field,
+            map(&[("x", 2.into()), ("y", 3.into())]),
+        ),
+    ];
+    for (kept, edit, left) in kinds {
+        let (mut a, mut b) = start();
+        a.set("k", "f", "lost");
+        // The second is the later write.
+        b.set("k", "title", "b's");
+        b.set("k", "f", kept.clone());
+        exchange(&mut a, &mut b);
+        assert_eq!((a.value("k", "f"), a.open().len()), (kept, 1));
+        let accept = Operation::Settle("k".into(), vec!["f".into()], Settlement::Accept);
+        let accepted = a.write(accept).unwrap();
+        exchange(&mut a, &mut b);
+        b.patch("k", vec![("f", edit)]).unwrap();
+        exchange(&mut a, &mut b);
+        undo(&mut a, accepted);
+        exchange(&mut a, &mut b);
+        assert_eq!((b.value("k", "f"), b.open()), (left, vec![]));
+    }
+}
+
+#[test]
+fn a_redone_delete_leaves_a_record_that_others_have_written_in() {
+    let (mut a, mut b) = start();
+    let delete = a.write(Operation::Delete("k".into())).unwrap();
+    exchange(&mut a, &mut b);
+    let revival = undo(&mut a, delete);
+    exchange(&mut a, &mut b);
+    b.set("k", "title", "b's");
+    exchange(&mut a, &mut b);
+    let before = a.get("k");
+    undo(&mut a, revival);
+    exchange(&mut a, &mut b);
+    assert_eq!(b.get("k"), before);
+}
+
+#[test]
 fn a_store_that_was_opened_again_undoes_what_it_did_before() {
     let (mut a, _) = start();
     let before = a.get("k");
@@ -515,4 +603,40 @@ fn an_undone_creation_leaves_what_another_wrote_under_another_partition_count() 
     undo(&mut a, ours);
     assert_eq!(a.get("k"), Some(record(&[("odd", 5.into())])));
     exchange(&mut a, &mut b);
+}
+
+#[test]
+fn an_undone_removal_leaves_what_another_wrote_under_another_partition_count() {
+    let (mut a, mut b) = (Replica::single(1), Replica::new(2));
+    b.put("k", &[("f", "b's".into())]);
+    let removal = b.patch("k", vec![("f", Edit::Remove)]).unwrap();
+    a.put("k", &[("f", "a's".into())]);
+    exchange(&mut a, &mut b);
+    assert_eq!(b.value("k", "f"), "a's".into());
+    undo(&mut b, removal);
+    exchange(&mut a, &mut b);
+    // Of two documents the one of the larger count shows its value.
+    assert_eq!(a.value("k", "f"), "b's".into());
+    let open = a.open();
+    let lost: Vec<_> = open.iter().flat_map(|one| &one.losers).collect();
+    assert_eq!(lost.len(), 1);
+    assert_eq!(lost[0].value, Some("a's".into()));
+}
+
+#[test]
+fn of_a_record_that_two_created_each_takes_back_their_own_again() {
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    b.put("k", &[("f", "b's".into())]);
+    // The later write.
+    a.put("k", &[("other", 1.into())]);
+    let ours = a.patch("k", vec![("f", Edit::Set("a's".into()))]).unwrap();
+    exchange(&mut a, &mut b);
+    let open = a.open();
+    assert_eq!((a.value("k", "f"), open.len()), ("a's".into(), 1));
+    let back = undo(&mut a, ours);
+    assert_eq!((a.value("k", "f"), a.open()), ("b's".into(), vec![]));
+    undo(&mut a, back);
+    exchange(&mut a, &mut b);
+    assert_eq!(b.value("k", "f"), "a's".into());
+    assert_eq!(b.open()[0].losers, open[0].losers);
 }

@@ -19,20 +19,21 @@ impl Program {
         }
         let before = self.saw(at);
         let had = self.peers[at].seen.clone();
-        let policies = collection(&self.peers[at].db).policies;
-        let written = self.perform(at, Operation::Undo(changes.clone()))?;
+        let declared = collection(&self.peers[at].db);
+        let operation = Operation::Undo(changes.clone());
+        let written = self.perform(at, operation.clone())?;
         let after = self.saw(at);
         let saw = (before.as_slice(), after.as_slice());
         let coverage = &mut self.coverage;
         self.undos
-            .check(&changes, &written, saw, &policies, &had, coverage)?;
+            .check(&changes, &written, saw, &declared, &had, coverage)?;
         let saw = before.into_iter().zip(after);
         let saw: Vec<_> = saw
             .map(|(was, is)| (was.key, was.record, is.record))
             .collect();
-        let seen = &self.peers[at].seen;
+        let (seen, policies) = (&self.peers[at].seen, &declared.policies);
         self.undos
-            .wrote(at, &Operation::Undo(changes), &written, &saw, seen);
+            .wrote(at, &operation, &written, &saw, seen, policies);
         Ok(())
     }
 
@@ -73,6 +74,7 @@ impl Program {
             key,
             record: db.get(COLLECTION, key),
             writers: db.provenance(COLLECTION, key),
+            open: db.conflicts_of(COLLECTION, key),
         });
         saw.collect()
     }
