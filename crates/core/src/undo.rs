@@ -10,7 +10,9 @@ use crate::edit::WriteError;
 use crate::id::DocumentId;
 use crate::names;
 use crate::plan::{Plan, overflow};
-use crate::read::{Candidate, Cell, Reader, Source, View, candidates, counter, fields, maps_among};
+use crate::read::{
+    Candidate, Cell, Reader, Source, View, candidates, counter, fields, is_set, maps_among,
+};
 use crate::step::{Step, to_hydrate};
 use crate::tombstone::{same, same_map};
 use crate::undone::Target;
@@ -234,7 +236,7 @@ impl Plan<'_> {
         changed.sort_by_key(|(_, stood)| stood.last().map(|one| one.source.clone()));
         for (source, stood) in changed {
             match self.shown(undone.before, stored, &stood) {
-                Some(value) => self.put(&source[0], stored, &value),
+                Some(value) => self.put(&source[0], stored, &value, (undone.before, &stood)),
                 None => self.remove(source, stored),
             }
         }
@@ -251,19 +253,33 @@ impl Plan<'_> {
             let name = names::shown(stored).unwrap_or(stored);
             match self.reader.field(name, &others, 0, &mut false) {
                 _ if own.is_empty() => {}
-                Some(value) => self.put(source, stored, &value),
+                Some(value) => {
+                    let now = self.reader.views;
+                    self.put(source, stored, &value, (now, &others))
+                }
                 None => self.remove(std::slice::from_ref(source), stored),
             }
         }
     }
 
-    fn put(&mut self, source: &Source, stored: &str, value: &Value) {
+    /// Puts what `stood` showed in `views`: a set as a set, and a list as the list that it was.
+    fn put(
+        &mut self,
+        source: &Source,
+        stored: &str,
+        value: &Value,
+        (views, stood): (&[View<'_>], &[Candidate]),
+    ) {
         let here = candidates(self.reader.views, std::slice::from_ref(source), stored);
         if here.last().is_some_and(|last| last.is(value)) {
             // Automerge would keep this one, which may be the very one that is taken back.
             self.remove(std::slice::from_ref(source), stored);
         }
-        let value = self.new_value(names::shown(stored).unwrap_or(stored), value);
+        let last = stood.last().map(std::slice::from_ref).unwrap_or_default();
+        let value = match value {
+            Value::List(items) if is_set(views, &maps_among(last)) => self.new_set(items),
+            value => to_hydrate(value, self.actor),
+        };
         self.step(source, |object| Step::Put(object, stored.to_owned(), value));
     }
 

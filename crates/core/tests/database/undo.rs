@@ -640,3 +640,19 @@ fn of_a_record_that_two_created_each_takes_back_their_own_again() {
     assert_eq!(b.value("k", "f"), "a's".into());
     assert_eq!(b.open()[0].losers, open[0].losers);
 }
+
+#[test]
+fn a_list_that_is_put_back_into_a_field_of_sets_is_a_list() {
+    let (mut a, mut b) = (Replica::single(1), Replica::single(2));
+    b.declare(CollectionSchema::new().policy("tags", Policy::Union));
+    b.put("k", &[("tags", ints(&[2]))]);
+    // The later write, by one who does not know that it is a set.
+    a.put("k", &[("other", 1.into())]);
+    a.set("k", "tags", ints(&[1]));
+    exchange(&mut a, &mut b);
+    assert_eq!(a.value("k", "tags"), ints(&[1]));
+    let set = a.patch("k", vec![("tags", Edit::Set(ints(&[3])))]).unwrap();
+    undo(&mut a, set);
+    exchange(&mut a, &mut b);
+    assert_eq!(b.value("k", "tags"), ints(&[1]));
+}
