@@ -36,7 +36,7 @@ fn threshold(case: Case) -> u64 {
         Case::DeleteDelete | Case::Regrouped => 30,
         Case::MixedKinds => 15,
         Case::ListList => 10,
-        Case::Kept => 5,
+        Case::Kept => 2,
         Case::UndoneAtOnce | Case::PutKnown => 150,
         Case::UndoneLater => 90,
         Case::Redone | Case::UndoRefused => 18,
