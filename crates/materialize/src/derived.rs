@@ -3,6 +3,7 @@
 use crate::changes::{AFTER, BEFORE, CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, CURSOR};
 use crate::names::{DATABASE, KEY, Place, Taken, companion};
 use crate::schema::{Placed, Schema};
+use crate::table::Table;
 use crate::types::Type;
 use crate::view::{View, field_type, quoted};
 use serde_json::{Value as Json, json};
@@ -12,8 +13,8 @@ const VALID_FROM: &str = "_valid_from";
 const VALID_TO: &str = "_valid_to";
 
 /// Rows as they were at any time: each with when it began to be so and until when it was, which is null for those that still are.
-/// `feed` selects the change feed of the table `records`, with these columns.
-pub(crate) fn history(records: &str, feed: &View, schema: &Schema) -> View {
+/// `feed` selects the change feed `table` of the table `records`.
+pub(crate) fn history(records: &str, feed: &View, table: &Table) -> View {
     let (text, time) = (
         || field_type(&Type::Text, true),
         || field_type(&Type::Timestamp, false),
@@ -31,7 +32,7 @@ pub(crate) fn history(records: &str, feed: &View, schema: &Schema) -> View {
     }
     let mut picked = Vec::new();
     // Those of the records come last, as there will be more of them (see `Schema::placed`).
-    for place in row(schema) {
+    for place in row(table) {
         let name = match taken.insert(&place.name) {
             true => place.name.clone(),
             false => taken.assign(&place.name, &place.field, Place::Column),
@@ -67,10 +68,10 @@ pub(crate) fn history(records: &str, feed: &View, schema: &Schema) -> View {
     View::new(companion(records, "history"), columns, sql)
 }
 
-/// The columns of a row of the feed `schema`; none if rows have so many that the feed shows them as text.
-fn row(schema: &Schema) -> &[Placed] {
-    match schema.column(AFTER).map(|column| &column.kind) {
-        Some(Type::Struct(_)) => &schema.images,
+/// The columns of a row of the feed; none if rows have so many that the feed shows them as text.
+fn row(feed: &Table) -> &[Placed] {
+    match feed.schema.column(AFTER).map(|column| &column.kind) {
+        Some(Type::Struct(_)) => &feed.places,
         _ => &[],
     }
 }

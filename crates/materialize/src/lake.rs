@@ -174,6 +174,9 @@ impl Lake {
             self.ids = self.ids.max(table.find_shown(&self.disk, &self.place)?);
             collection.declared = collection.tables().iter().any(|table| table.is_new());
         }
+        for collection in self.collections.values_mut() {
+            collection.changes.follow(&collection.records.schema);
+        }
         for name in self.disk.list(&self.hidden())? {
             if is_hash(&name) && !known.contains(&name) {
                 // A crash came before anything was recorded, so nothing of it was ever visible.

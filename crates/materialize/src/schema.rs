@@ -93,16 +93,13 @@ impl Seen {
 }
 
 /// A place in a table's view.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Placed {
     pub field: String,
     pub name: String,
     /// Whether its column is hidden, so that it holds nothing.
-    #[serde(default)]
     pub hidden: bool,
-    #[serde(rename = "type")]
     pub kind: Type,
-    #[serde(default)]
     pub long: bool,
 }
 
@@ -190,9 +187,6 @@ pub(crate) struct Schema {
     pub long_more: bool,
     /// The columns in the table's order, hidden ones among them, then those that were never shown.
     pub columns: Vec<Column>,
-    /// In a feed: the columns of the rows that it tells of, in the order of their table.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub images: Vec<Placed>,
     /// What the catalogs declare.
     #[serde(default, skip_serializing_if = "Declarations::is_empty")]
     declared: Declarations,
@@ -216,7 +210,6 @@ impl Schema {
             more: false,
             long_more: false,
             columns: Vec::new(),
-            images: Vec::new(),
             declared: Declarations::new(),
             more_changed: false,
             known: 0,
@@ -327,8 +320,7 @@ impl Schema {
         self.known = self.columns.len();
         // Those that have a place keep it; what is shown for the first time comes after them.
         self.columns.sort_by_key(|column| !column.is_placed());
-        let placed = self.columns.iter().filter(|column| column.is_placed());
-        let placed = placed.count();
+        let placed = self.columns.partition_point(Column::is_placed);
         self.columns[placed..].sort_by(|a, b| a.field.cmp(&b.field));
         self.name_columns();
         self.columns[placed..].sort_by_key(|column| !column.is_placed());

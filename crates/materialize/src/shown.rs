@@ -224,7 +224,7 @@ impl Table {
         let view = View::of(&place.drill_schema, &folder, &self.schema, filter);
         let mut views = Vec::new();
         if let (Kind::Changes, Some(records)) = (self.kind, self.records_table()) {
-            views.push(derived::history(records, &view, &self.schema));
+            views.push(derived::history(records, &view, self));
             views.push(derived::debezium(records, &view, &self.schema));
         }
         views.push(view);

@@ -10,7 +10,7 @@ use crate::part::{Files, group_name};
 use crate::rejected::{self, Rejected};
 use crate::render::Renderer;
 use crate::rows::{RowKey, RowRef, Rows};
-use crate::schema::{Column, Schema};
+use crate::schema::{Column, Placed, Schema};
 use crate::shown::Shown;
 use crate::state::TableCommit;
 use crate::tree::Tree;
@@ -82,6 +82,8 @@ pub(crate) struct Table {
     pub catalogs: Catalogs,
     /// In a feed: the declared types of the columns of rows before and after.
     images: BTreeMap<String, DeclaredType>,
+    /// In a feed: the places of the columns of these rows, as their own table has them.
+    pub places: Vec<Placed>,
     pub tree: Tree,
     /// The commit that changed it last.
     pub changed: u64,
@@ -121,6 +123,7 @@ impl Table {
             schema,
             catalogs: Catalogs::default(),
             images: BTreeMap::new(),
+            places: Vec::new(),
             tree: Tree::default(),
             changed: 0,
             trimmed: 0,
@@ -212,7 +215,7 @@ impl Table {
         for column in [BEFORE, AFTER] {
             self.schema.set(column, records.as_struct());
         }
-        self.schema.images = records.placed().collect();
+        self.places = records.placed().collect();
         let typed = |column: &Column| Some((column.field.clone(), column.declared?));
         self.images = records.shown().filter_map(typed).collect();
     }

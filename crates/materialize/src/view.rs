@@ -2,7 +2,7 @@
 
 use crate::names::{DATABASE, KEY, MORE};
 use crate::number::Shape;
-use crate::schema::{Placed, Schema};
+use crate::schema::Schema;
 use crate::types::Type;
 use headwater_core::decimal::MAX_PRECISION;
 use serde_json::{Value as Json, json};
@@ -34,7 +34,7 @@ impl View {
         };
         let mut columns = vec![text(KEY, schema.long_keys), text(DATABASE, false)];
         columns.extend(schema.placed().map(|place| {
-            let field = place.field_type();
+            let field = field_type(&place.kind, place.long);
             let sql = match place.hidden && place.kind.is_nested() {
                 // No row has members that could show Drill its type.
                 true => VARCHAR.to_owned(),
@@ -133,13 +133,6 @@ fn sql_type(kind: &Type) -> String {
 
 fn decimal(precision: u8, scale: u8) -> String {
     format!("DECIMAL({precision}, {scale})")
-}
-
-impl Placed {
-    /// See [`field_type`].
-    pub(crate) fn field_type(&self) -> Json {
-        field_type(&self.kind, self.long)
-    }
 }
 
 /// The type that the view shows, to which it casts. `ANY` casts nothing.

@@ -8,9 +8,9 @@ use headwater_sim::{Coverage, run};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds of programs that failed once. What they found in the core: 918 and 1560 a settlement that deleted its record, 15233
-/// and 104619 an undo that removed another's field, 15863 one that made a set of a list, 20308 one that left an edit which had also settled its field, 70671 one of
-/// a settlement that took away the text which it had kept, 82493, 83835 and 116343 one that removed another's value,
-/// and 175314 a map that was set empty and became the counter that had lost to it.
+/// and 104619 an undo that removed another's field, 15863 one that made a set of a list, 20308 one that left an edit which had
+/// also settled its field, 70671 one of a settlement that took away the text which it had kept, 82493, 83835 and 116343 one
+/// that removed another's value, and 175314 a map that was set empty and became the counter that had lost to it.
 /// In the oracle, which did not know: 3253 of a value in one document that a write to another left alone, 3089 and 4294 that a
 /// list or map which is set again settles what lost to it, 31652 and 134539 that a list with an element twice becomes a set,
 /// 39111 that another policy shows something else of what stood before, 51081 that what another document holds outlives an

@@ -452,6 +452,8 @@ fn a_column_never_takes_the_place_of_another() {
     );
     drop(lake);
     let mut lake = open(dir.path());
+    assert_eq!(lake.publish().unwrap().tables, Vec::<String>::new());
+    check(&["_hidden2", &stand_in, "c", "a"]);
     lake.apply(put("t", "m", record([("_", 1.into())])));
     hide(&mut lake, &["c"]);
     // What is shown for the first time comes last, and what is shown again is where it was.
