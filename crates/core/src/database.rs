@@ -123,7 +123,7 @@ impl Database {
                 Err(error) => quarantined.push(Quarantined { document, error }),
             }
         }
-        database.refresh_catalog();
+        database.read_catalog();
         Ok((database, quarantined))
     }
 
@@ -419,34 +419,54 @@ impl Database {
         self.partitions.insert(partition, document);
     }
 
-    /// Reads the catalog anew and gives the names of the collections that changed.
-    pub(crate) fn refresh_catalog(&mut self) -> Vec<String> {
-        let mut collections: BTreeMap<String, Collection> = BTreeMap::new();
-        for bucket in 0..BUCKETS {
-            for name in self.root.doc.keys(bucket_object(bucket)) {
-                let views = [View::now(&self.root.doc)];
-                if crate::edit::check_collection(&name).is_ok()
-                    && let Some(record) =
-                        find(Reader::plain(&views), &name, Default::default()).record
-                {
-                    collections.insert(name, Collection::read(&record));
-                }
+    /// Reads the whole catalog.
+    fn read_catalog(&mut self) {
+        let buckets = 0..BUCKETS;
+        let named = buckets.flat_map(|bucket| self.root.doc.keys(bucket_object(bucket)));
+        let placed = self.partitions.keys();
+        let names: BTreeSet<String> = named
+            .chain(placed.map(|partition| partition.collection.clone()))
+            .collect();
+        self.refresh_catalog(names);
+    }
+
+    /// Reads what the catalog says of the collections `names`, and returns those of which it says something else than before.
+    pub(crate) fn refresh_catalog(
+        &mut self,
+        names: impl IntoIterator<Item = String>,
+    ) -> Vec<String> {
+        let mut changed = Vec::new();
+        for name in names {
+            let new = self.catalogued(&name);
+            if self.collections.get(&name) != new.as_ref() {
+                match new {
+                    Some(new) => self.collections.insert(name.clone(), new),
+                    None => self.collections.remove(&name),
+                };
+                changed.push(name);
             }
         }
-        for partition in self.partitions.keys() {
-            collections
-                .entry(partition.collection.clone())
-                .or_default()
-                .partitions
-                .insert(partition.count);
+        changed
+    }
+
+    /// What the catalog says of a collection, and the partition counts that documents have without its saying so.
+    fn catalogued(&self, name: &str) -> Option<Collection> {
+        let views = [View::now(&self.root.doc)];
+        let declared = crate::edit::check_collection(name)
+            .ok()
+            .and_then(|()| find(Reader::plain(&views), name, Default::default()).record)
+            .map(|record| Collection::read(&record));
+        let placed = self.partitions.keys();
+        let mut counts = placed
+            .filter(|partition| partition.collection == name)
+            .map(|partition| partition.count)
+            .peekable();
+        if declared.is_none() && counts.peek().is_none() {
+            return None;
         }
-        let old = std::mem::replace(&mut self.collections, collections);
-        let names: BTreeSet<&String> = old.keys().chain(self.collections.keys()).collect();
-        names
-            .into_iter()
-            .filter(|name| old.get(*name) != self.collections.get(*name))
-            .cloned()
-            .collect()
+        let mut collection = declared.unwrap_or_default();
+        collection.partitions.extend(counts);
+        Some(collection)
     }
 }
 

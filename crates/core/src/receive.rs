@@ -74,7 +74,8 @@ impl Database {
         }
         self.fresh.remove(&document);
         if document == self.id.root() && self.heads_of(document) != before {
-            let changed = self.refresh_catalog();
+            let names = touched(&self.root.doc, &applied.changes).into_keys();
+            let changed = self.refresh_catalog(names);
             self.catalog_events(changed, &mut applied.events);
         }
         Ok(applied)
@@ -332,7 +333,7 @@ impl Database {
         if let Some(partition) = self.placed.remove(&document) {
             self.partitions.remove(&partition);
             self.fresh.remove(&document);
-            self.refresh_catalog();
+            self.refresh_catalog([partition.collection]);
         }
     }
 

@@ -451,7 +451,7 @@ impl Database {
         let steps = plan.steps.into_iter().map(|(_, step)| step).chain(created);
         let steps: Vec<_> = steps.collect();
         self.commit(self.id.root(), steps, write, None, local)?;
-        let changed = self.refresh_catalog();
+        let changed = self.refresh_catalog([name.clone()]);
         self.catalog_events(changed, &mut local.events);
         Ok(())
     }

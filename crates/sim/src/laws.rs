@@ -55,7 +55,7 @@ pub fn ledger(db: &Database, collection: &str) -> BTreeMap<String, Vec<Conflict>
 /// All documents of `db`.
 pub fn saved(db: &Database) -> Saved {
     let ids = db.documents().into_iter();
-    let document = |id| Some((id, db.document(&id)?.save()));
+    let document = |id| Some((id, db.document(&id)?.save_nocompress()));
     ids.filter_map(document).collect()
 }
 
