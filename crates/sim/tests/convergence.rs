@@ -1,7 +1,7 @@
 //! Thousands of concurrent programs, delivered in any order: all peers must end equal, with nothing lost.
 //!
-//! `HEADWATER_SIM_PROGRAMS=1000000` plays more of them, `HEADWATER_SIM_FROM=n` leaves out the seeds below `n`, and
-//! `HEADWATER_SIM_SEED=n` plays the one that failed.
+//! `HEADWATER_SIM_PROGRAMS=1000000` plays more of them, `HEADWATER_SIM_FROM=n` leaves out the seeds below `n`,
+//! `HEADWATER_SIM_FAILURES=n` goes on until `n` have failed, and `HEADWATER_SIM_SEED=n` plays the one that failed.
 
 use headwater_sim::coverage::{CASES, Case, MEETINGS, Meeting, ROWS, can_meet};
 use headwater_sim::{Coverage, run};
@@ -63,13 +63,11 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().expect("a number"))
 }
 
-/// How many programs may fail before the rest is not played: enough to see what they have in common.
-const MOST_FAILURES: usize = 100;
-
 /// Plays the programs of `seeds` on all cores, prints those that fail, and panics at the end if any did.
 fn play(seeds: &[u64]) -> Coverage {
     let next = AtomicU64::new(0);
     let failed = Mutex::new(Vec::new());
+    let most = number("HEADWATER_SIM_FAILURES").unwrap_or(1);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let worker = || {
         let mut coverage = Coverage::default();
@@ -78,9 +76,12 @@ fn play(seeds: &[u64]) -> Coverage {
                 Ok(found) => coverage.merge(&found),
                 Err(failure) => {
                     let mut failed = failed.lock().expect("no worker panics");
-                    eprintln!("{failure}\nagain with HEADWATER_SIM_SEED={seed}");
+                    let played = next.load(Ordering::Relaxed);
+                    eprintln!(
+                        "{failure}\nafter {played} programs; again with HEADWATER_SIM_SEED={seed}"
+                    );
                     failed.push(*seed);
-                    if failed.len() == MOST_FAILURES {
+                    if failed.len() as u64 == most {
                         next.store(seeds.len() as u64, Ordering::Relaxed);
                     }
                 }
