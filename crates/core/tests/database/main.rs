@@ -14,3 +14,4 @@ mod replica;
 mod restoring;
 mod stock;
 mod undo;
+mod undo_apart;
