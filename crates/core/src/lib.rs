@@ -45,7 +45,7 @@ pub use edit::{
 };
 pub use event::{Attribution, ConflictEvent, Event, Observe, RecordChange, RecordEvent};
 pub use genesis::{FORMAT, Header};
-pub use id::{DatabaseId, DocumentId, Partition};
+pub use id::{DatabaseId, DocumentId, ParseIdError, Partition};
 pub use policy::Policy;
 pub use receive::{Applied, TakenOver};
 pub use value::{Record, Value};

@@ -10,6 +10,7 @@ mod output;
 mod serve;
 mod show;
 mod sync;
+mod token;
 mod write;
 
 use anyhow::Context as _;
@@ -76,6 +77,9 @@ enum Command {
     /// Verify, mend and make anew the tables that a server keeps, and list their earlier states.
     #[command(subcommand)]
     Lake(lake::Lake),
+    /// Give, list and revoke the tokens of a server.
+    #[command(subcommand)]
+    Token(token::Command),
     /// Ask Apache Drill with SQL; print the rows, or write them into a collection.
     Query(drill::Query),
 }
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Sync(command) => runtime()?.block_on(sync::run(command)),
         Command::Drill(command) => drill::run(command),
         Command::Lake(command) => lake::run(command),
+        Command::Token(command) => token::run(command),
         Command::Query(command) => drill::query(command),
     });
     match outcome {

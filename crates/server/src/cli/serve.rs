@@ -1,4 +1,4 @@
-use crate::serve::{Config, ServeOptions, serve};
+use crate::serve::{Config, ServeOptions, TokensConfig, serve};
 use clap::Args;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -33,19 +33,29 @@ pub(super) struct Serve {
     /// Also serve stock automerge-repo clients, with documents of their own, at ws://ADDR/.
     #[arg(long)]
     allow_plain: bool,
+    /// A file of tokens that keep strangers out, as `headwater token new` writes it.
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// Do not warn that tokens and data can be read on their way, because something else encrypts it.
+    #[arg(long)]
+    allow_insecure: bool,
 }
 
 pub(super) fn run(command: Serve) -> anyhow::Result<()> {
-    let config = match &command.config {
+    let mut config = match &command.config {
         Some(path) => Config::read(path)?,
         None => Config::default(),
     };
+    if let Some(file) = command.tokens {
+        config.tokens = Some(TokensConfig { file });
+    }
     let options = ServeOptions {
         listen: command.listen,
         data: command.data,
         lake: command.lake,
         peers: command.peers,
         allow_plain: command.allow_plain,
+        allow_insecure: command.allow_insecure,
         config,
     };
     super::runtime()?.block_on(async {

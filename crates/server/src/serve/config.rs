@@ -12,10 +12,20 @@ pub struct Config {
     pub origins: Vec<String>,
     /// The storage plugin under whose name Drill has the lake.
     pub drill_schema: String,
+    /// Who may use the server. Without it, everyone on this machine, and nobody else.
+    pub tokens: Option<TokensConfig>,
     /// How the lake is published and kept.
     pub lake: LakeConfig,
     /// Plain automerge-repo documents that are in the lake.
     pub plain: Vec<PlainCollection>,
+}
+
+/// Where it is written who may use the server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokensConfig {
+    /// The file, as `headwater token new` writes it.
+    pub file: PathBuf,
 }
 
 /// How the lake is published and kept.
@@ -46,6 +56,7 @@ impl Default for Config {
         Self {
             origins: Vec::new(),
             drill_schema: "headwater".to_owned(),
+            tokens: None,
             lake: LakeConfig::default(),
             plain: Vec::new(),
         }

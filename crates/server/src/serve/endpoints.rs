@@ -1,12 +1,14 @@
 //! What is at which path.
 
+use super::access::{Access, Gate, authenticate};
 use super::lake::{Check, LakeFeed};
 use super::socket::transport;
 use axum::Router;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use headwater::plain::PlainStore;
@@ -25,18 +27,21 @@ pub(super) struct Shared {
     pub peer: Peer,
     pub plain: Option<PlainStore>,
     pub feed: Arc<LakeFeed>,
-    pub origins: Vec<String>,
+    pub gate: Arc<Gate>,
     pub started: Instant,
 }
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
+    let gate = Arc::clone(&shared.gate);
     Router::new()
-        .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .route("/lake/{what}", post(check_lake))
         .route("/sync/{database}", get(sync))
         .route("/link", get(link))
         .route("/", get(plain))
+        .layer(from_fn_with_state(gate, authenticate))
+        // Open to all: whoever watches whether the server is well needs no token.
+        .route("/healthz", get(health))
         .with_state(shared)
 }
 
@@ -66,7 +71,10 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// Gauges and counters in Prometheus' text form.
-async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+async fn metrics(State(shared): State<Arc<Shared>>, access: Access) -> Response {
+    if let Err(error) = access.read_all() {
+        return error.into_response();
+    }
     let lake = shared.feed.status();
     let ok = |failure: &Option<String>| if failure.is_none() { 1.0 } else { 0.0 };
     let figures = [
@@ -114,13 +122,10 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 async fn check_lake(
     State(shared): State<Arc<Shared>>,
     Path(what): Path<String>,
-    headers: HeaderMap,
+    access: Access,
 ) -> Response {
-    if let Some(origin) = stranger(&headers, &shared.origins) {
-        return refuse(
-            StatusCode::FORBIDDEN,
-            format!("pages of {origin} may not do this"),
-        );
+    if let Err(error) = access.admin() {
+        return error.into_response();
     }
     let Some(check) = Check::of_name(&what) else {
         return refuse(
@@ -139,6 +144,7 @@ async fn check_lake(
 async fn sync(
     State(shared): State<Arc<Shared>>,
     Path(database): Path<String>,
+    access: Access,
     upgrade: Upgrade,
 ) -> Response {
     let id: DatabaseId = match database.parse() {
@@ -148,7 +154,10 @@ async fn sync(
     if id == DatabaseId::from_bytes([0; 16]) {
         return refuse(StatusCode::BAD_REQUEST, "no database has this id".into());
     }
-    upgrade.accept(move |socket| async move {
+    if let Err(error) = access.write(&id) {
+        return error.into_response();
+    }
+    upgrade.accept(access, move |socket| async move {
         match shared.peer.serve_database(id, transport(socket)).await {
             Ok(ended) => tracing::debug!(database = %id, %ended, "client gone"),
             Err(error) => tracing::error!(database = %id, %error, "database not served"),
@@ -156,15 +165,21 @@ async fn sync(
     })
 }
 
-async fn link(State(shared): State<Arc<Shared>>, upgrade: Upgrade) -> Response {
-    upgrade.accept(move |socket| async move {
+async fn link(State(shared): State<Arc<Shared>>, access: Access, upgrade: Upgrade) -> Response {
+    if let Err(error) = access.write_all() {
+        return error.into_response();
+    }
+    upgrade.accept(access, move |socket| async move {
         let ended = shared.peer.serve_link(transport(socket)).await;
         tracing::info!(%ended, "server gone");
     })
 }
 
-async fn plain(State(shared): State<Arc<Shared>>, upgrade: Upgrade) -> Response {
-    upgrade.accept(move |socket| async move {
+async fn plain(State(shared): State<Arc<Shared>>, access: Access, upgrade: Upgrade) -> Response {
+    if let Err(error) = access.write_all() {
+        return error.into_response();
+    }
+    upgrade.accept(access, move |socket| async move {
         let ended = match &shared.plain {
             Some(plain) => plain.serve(transport(socket)).await,
             None => {
@@ -187,12 +202,6 @@ impl FromRequestParts<Arc<Shared>> for Upgrade {
         parts: &mut Parts,
         shared: &Arc<Shared>,
     ) -> Result<Self, Self::Rejection> {
-        if let Some(origin) = stranger(&parts.headers, &shared.origins) {
-            let why = format!(
-                "pages of {origin} may not connect: add it to `origins` in the configuration file"
-            );
-            return Err(refuse(StatusCode::FORBIDDEN, why));
-        }
         let upgrade = WebSocketUpgrade::from_request_parts(parts, shared).await;
         let upgrade = upgrade.map_err(|_| {
             let why =
@@ -204,10 +213,23 @@ impl FromRequestParts<Arc<Shared>> for Upgrade {
 }
 
 impl Upgrade {
-    fn accept<F>(self, serve: impl FnOnce(WebSocket) -> F + Send + 'static) -> Response
+    /// Serves the socket for as long as the token is good that opened it.
+    fn accept<F>(
+        self,
+        access: Access,
+        serve: impl FnOnce(WebSocket) -> F + Send + 'static,
+    ) -> Response
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        let serve = async move |socket| {
+            tokio::select! {
+                () = serve(socket) => {}
+                () = access.withdrawn() => {
+                    tracing::info!(token = access.name(), "a connection ends because its token does");
+                }
+            }
+        };
         self.0
             .read_buffer_size(READ_BUFFER)
             .max_message_size(MAX_MESSAGE)
@@ -216,57 +238,6 @@ impl Upgrade {
     }
 }
 
-/// The origin of a page that may not connect. Any page can open a WebSocket to this machine, so without this every site
-/// that someone here visits could read and write.
-fn stranger(headers: &HeaderMap, allowed: &[String]) -> Option<String> {
-    let origin = headers.get(header::ORIGIN)?;
-    let origin = String::from_utf8_lossy(origin.as_bytes()).into_owned();
-    let host = origin
-        .split_once("://")
-        .map_or(origin.as_str(), |(_, host)| host);
-    let host = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or(rest, |(host, _)| host),
-        None => host.split_once(':').map_or(host, |(host, _)| host),
-    };
-    let local = host == "localhost"
-        || host
-            .parse()
-            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-    (!local && !allowed.contains(&origin)).then_some(origin)
-}
-
 fn refuse(code: StatusCode, why: String) -> Response {
     (code, Json(json!({ "error": why }))).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_pages_of_this_machine_and_those_configured_may_connect() {
-        let allowed = ["https://app.example".to_owned()];
-        let origin = |origin: &str| {
-            let headers = HeaderMap::from_iter([(header::ORIGIN, origin.parse().unwrap())]);
-            stranger(&headers, &allowed)
-        };
-        assert_eq!(stranger(&HeaderMap::new(), &[]), None);
-        for local in [
-            "http://localhost:5173",
-            "http://127.0.0.1",
-            "http://[::1]:80",
-        ] {
-            assert_eq!(origin(local), None, "{local}");
-        }
-        assert_eq!(origin("https://app.example"), None);
-        for far in [
-            "https://evil.example",
-            "http://localhost.evil.example",
-            "http://127.0.0.1.evil.example",
-            "null",
-            "https://app.example:444",
-        ] {
-            assert_eq!(origin(far).as_deref(), Some(far));
-        }
-    }
 }

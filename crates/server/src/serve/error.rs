@@ -1,3 +1,4 @@
+use super::access::TokensError;
 use super::config::ConfigError;
 use headwater_materialize::LakeError;
 use std::net::SocketAddr;
@@ -8,8 +9,9 @@ use std::net::SocketAddr;
 pub enum ServeError {
     /// The address is reachable by others, and nothing would keep them out.
     #[error(
-        "{address} can be reached from other machines, and this version has no tokens to keep strangers out: listen on a \
-         loopback address such as 127.0.0.1:{port}, and put a proxy that authenticates before it if others must reach it",
+        "{address} can be reached from other machines, and there are no tokens to keep strangers out: listen on a \
+         loopback address such as 127.0.0.1:{port}, or make a token by `headwater token new --name me --access admin --file \
+         tokens.toml` and serve with `--tokens tokens.toml`",
         port = address.port()
     )]
     NotLoopback {
@@ -30,6 +32,9 @@ pub enum ServeError {
     /// The lake's folder.
     #[error("cannot publish tables: {0}")]
     Lake(LakeError),
+    /// The tokens.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),

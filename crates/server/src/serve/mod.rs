@@ -1,5 +1,6 @@
 //! The server: a peer that others connect to, whose records are in the lake.
 
+mod access;
 mod config;
 mod endpoints;
 mod error;
@@ -7,10 +8,12 @@ mod lake;
 mod plain;
 mod socket;
 
-pub use config::{Config, ConfigError, LakeConfig, PlainCollection};
+pub use access::{Access, AccessError, Databases, Level, Token, Tokens, TokensError, parse_time};
+pub use config::{Config, ConfigError, LakeConfig, PlainCollection, TokensConfig};
 pub use error::ServeError;
 pub use lake::{Check, CheckReport, TableReport};
 
+use access::Gate;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use endpoints::Shared;
@@ -42,6 +45,8 @@ pub struct ServeOptions {
     pub peers: Vec<String>,
     /// Whether to serve stock automerge-repo clients at `/`.
     pub allow_plain: bool,
+    /// Whether not to warn that tokens and data can be read on their way, because something else encrypts it.
+    pub allow_insecure: bool,
     /// What the configuration file says.
     pub config: Config,
 }
@@ -63,12 +68,7 @@ pub struct RunningServer {
 /// [`ServeError`] if an option cannot be honoured: each says what to do.
 pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
     let started = Instant::now();
-    // Tokens come with a later version; until then nobody but this machine may reach the data.
-    if !options.listen.ip().is_loopback() {
-        return Err(ServeError::NotLoopback {
-            address: options.listen,
-        });
-    }
+    let gate = open_gate(&options)?;
     let listener = TcpListener::bind(options.listen)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|source| ServeError::Listen {
@@ -105,7 +105,7 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
         peer: peer.clone(),
         plain,
         feed: Arc::clone(&feed),
-        origins: options.config.origins.clone(),
+        gate,
         started,
     });
     let handle = Handle::new();
@@ -122,7 +122,6 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
     let serving = tokio::spawn(server.serve(app));
     tracing::info!(%address, data = %options.data.display(), lake = %options.lake.display(),
         allow_plain = options.allow_plain, "listening");
-    tracing::warn!("no tokens are configured: everyone on this machine can read and write");
     Ok(RunningServer {
         address,
         handle,
@@ -131,6 +130,24 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
         links,
         feed,
     })
+}
+
+/// What keeps strangers out: tokens, or an address that only this machine reaches.
+fn open_gate(options: &ServeOptions) -> Result<Arc<Gate>, ServeError> {
+    let tokens = options.config.tokens.as_ref();
+    let address = options.listen;
+    match tokens {
+        None if !address.ip().is_loopback() => return Err(ServeError::NotLoopback { address }),
+        None => {
+            tracing::warn!("no tokens are configured: everyone on this machine can read and write");
+        }
+        Some(_) if !address.ip().is_loopback() && !options.allow_insecure => {
+            tracing::warn!(%address, "tokens and data travel in clear: whoever is on their way can read them");
+        }
+        Some(_) => {}
+    }
+    let file = tokens.map(|tokens| tokens.file.clone());
+    Ok(Gate::open(file, options.config.origins.clone())?)
 }
 
 async fn open_plain(

@@ -64,11 +64,17 @@ pub struct Server {
 impl Server {
     /// Starts one on folders in `folder`, on a free port.
     pub fn start(folder: &Path) -> Self {
+        Self::start_with(folder, "")
+    }
+
+    /// The same with more words on its command line.
+    pub fn start_with(folder: &Path, more: &str) -> Self {
         let mut child = Command::new(HEADWATER)
             .current_dir(folder)
             .args(words(
                 "serve --listen 127.0.0.1:0 --data server --lake lake",
             ))
+            .args(words(more))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
