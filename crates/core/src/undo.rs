@@ -19,6 +19,7 @@ use crate::undone::Target;
 use crate::value::{MAX_DEPTH, Value};
 use automerge::{ChangeHash, ObjId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
 /// A write that is to be taken back.
 #[derive(Default)]
@@ -41,6 +42,39 @@ pub(crate) struct Undone<'u> {
     pub became: bool,
     /// Whose writes are taken back.
     pub own: BTreeSet<ChangeHash>,
+}
+
+/// A record's documents before a write, and right after it; `targets` is what is to be taken back in each of `views`.
+///
+/// Doing a write again whose undo had only deleted the record wrote nothing of what is in it: then it is still what the write
+/// itself put.
+pub(crate) fn states<'u>(
+    views: &[View<'u>],
+    targets: &[Option<&'u Target>],
+    exists: &impl Fn(&[View<'_>]) -> bool,
+) -> [Vec<View<'u>>; 2] {
+    let at = |moment: &dyn Fn(&'u Target) -> Option<&'u [ChangeHash]>| -> Vec<View<'u>> {
+        let then = views.iter().zip(targets).map(|(view, target)| View {
+            doc: view.doc,
+            at: target.and_then(moment),
+        });
+        then.collect()
+    };
+    let only_deleted = |back: &usize| {
+        let undo = |target: &'u Target| target.done.get(*back)?.1.as_ref();
+        targets
+            .iter()
+            .flatten()
+            .all(|target| undo(target).is_some())
+            && exists(&at(&|target| Some(&undo(target)?.deps)))
+            && !exists(&at(&|target| Some(slice::from_ref(&undo(target)?.hash))))
+    };
+    let back = (0..).find(|back| !only_deleted(back)).unwrap_or_default();
+    let done = |target: &'u Target| Some(&target.done.get(back)?.0);
+    [
+        at(&|target| Some(&done(target)?.deps)),
+        at(&|target| Some(slice::from_ref(&done(target)?.hash))),
+    ]
 }
 
 /// What stands under one name, as it was and as it is.

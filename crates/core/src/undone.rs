@@ -8,14 +8,30 @@ use crate::edit::{Author, WriteError};
 use automerge::{ActorId, Automerge, ChangeHash, ChangeMetadata};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The change of one document that is to be taken back.
+/// What is to be taken back in one document.
 #[derive(Debug)]
 pub(crate) struct Target {
+    /// The change that stands for it: itself, or the last that did it again.
+    pub hash: ChangeHash,
+    /// The change and those that did it again, the last one first, each with the undo that it took back.
+    pub done: Vec<(Moment, Option<Moment>)>,
+    /// The changes whose writes it takes back: if an undo was undone, what that wrote anew is the first writer's.
+    pub own: BTreeSet<ChangeHash>,
+}
+
+/// A change in the history of its document.
+#[derive(Debug)]
+pub(crate) struct Moment {
     pub hash: ChangeHash,
     /// What the document had before it.
     pub deps: Vec<ChangeHash>,
-    /// The changes whose writes it takes back: if an undo was undone, what that wrote anew is the first writer's.
-    pub own: BTreeSet<ChangeHash>,
+}
+
+impl Moment {
+    fn of(doc: &Automerge, hash: ChangeHash) -> Option<Self> {
+        let deps = doc.get_change_meta_by_hash(&hash)?.deps;
+        Some(Self { hash, deps })
+    }
 }
 
 /// What has to be taken back for `hash`, a change of `doc`'s, to be undone; `None` if it is undone.
@@ -25,18 +41,18 @@ pub(crate) fn target(doc: &Automerge, hash: ChangeHash) -> Option<Target> {
         return None;
     }
     let mut last = hash;
-    // It stands, so that what undoes it is undone in turn; the last that does so holds what it wrote.
+    let mut done = vec![(Moment::of(doc, hash)?, None)];
+    // It stands, so that what undoes it is undone in turn.
     while let Some(undo) = tree.undos(&last).last() {
         let mut again = tree.undos(undo).iter().rev();
         last = *again.find(|redo| tree.stands(redo))?;
+        done.push((Moment::of(doc, last)?, Moment::of(doc, *undo)));
     }
+    done.reverse();
     let mut own = before(doc, hash);
     own.extend(tree.order.iter().filter(|(_, even)| *even).map(|it| it.0));
-    Some(Target {
-        hash: last,
-        deps: doc.get_change_meta_by_hash(&last)?.deps,
-        own,
-    })
+    let hash = last;
+    Some(Target { hash, done, own })
 }
 
 /// Whether the writer, by the user they claim and their actor, made `change`.

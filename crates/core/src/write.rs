@@ -16,8 +16,8 @@ use crate::settle::Contested;
 use crate::step::{Step, record_to_hydrate};
 use crate::touched::touched;
 use crate::typed::Known;
-use crate::undo::{Undone, UndoneWrite};
-use crate::undone::{Target, check_author, target};
+use crate::undo::{Undone, UndoneWrite, states};
+use crate::undone::{check_author, target};
 use crate::value::{Record, Value};
 use automerge::{AutomergeError, Change, ChangeHash, ReadDoc as _};
 use std::collections::BTreeMap;
@@ -288,22 +288,15 @@ impl Database {
         };
         let creates = match action {
             Action::Undo(undone) => {
-                let targets = partitions.iter().map(|one| {
+                let of_partition = |one: &&Partition| {
                     let mut targets = undone.targets.iter();
-                    targets.find(|(document, _)| self.placed.get(document) == Some(one))
-                });
-                let targets: Vec<_> = targets.map(|it| it.map(|(_, target)| target)).collect();
-                let at = |heads: fn(&Target) -> &[ChangeHash]| -> Vec<View<'_>> {
-                    let then = views.iter().zip(&targets).map(|(view, target)| View {
-                        doc: view.doc,
-                        at: target.map(heads),
-                    });
-                    then.collect()
+                    let is_in = |document| self.placed.get(document) == Some(*one);
+                    Some(targets.find(|(document, _)| is_in(*document))?.1)
                 };
-                let before = at(|target| &target.deps);
-                let after = at(|target| std::slice::from_ref(&target.hash));
+                let targets: Vec<_> = partitions.iter().map(of_partition).collect();
                 let exists =
                     |views: &[View<'_>]| self.find(collection, views, key).record.is_some();
+                let [before, after] = states(&views, &targets, &exists);
                 let own = undone.targets.values().flat_map(|target| &target.own);
                 let undone = Undone {
                     was: exists(&before),

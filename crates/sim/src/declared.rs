@@ -15,34 +15,20 @@ pub struct Declared {
 }
 
 impl Declared {
-    /// Someone who had `seen` these changes, and so `knew` of the collection, declared `schema`.
-    pub fn wrote(
-        &mut self,
-        schema: &CollectionSchema,
-        knew: &Collection,
-        made: Made,
-        seen: &HashSet<ChangeHash>,
-    ) {
-        // The declaration that is shown may stay where it is, as the older write.
+    /// Someone who had `seen` these changes declared `schema`.
+    pub fn wrote(&mut self, schema: &CollectionSchema, made: Made, seen: &HashSet<ChangeHash>) {
+        // A declaration that stands already may stay where it is, as the older write.
         let kept = Rc::new(Made {
             hashes: made.hashes.clone(),
             stamp: None,
         });
-        let made = Rc::new(made);
+        let made = [Rc::new(made), kept];
         for (field, policy) in &schema.policies {
             let register = self.policies.entry(field.clone()).or_default();
-            let by = match knew.policies.get(field) == Some(policy) {
-                true => &kept,
-                false => &made,
-            };
-            declare(register, policy.to_string(), by, seen);
+            declare(register, policy.to_string(), &made, seen);
         }
         if let Some(rule) = schema.delete {
-            let by = match knew.delete == rule {
-                true => &kept,
-                false => &made,
-            };
-            declare(&mut self.delete, rule.name().to_owned(), by, seen);
+            declare(&mut self.delete, rule.name().to_owned(), &made, seen);
         }
     }
 
@@ -69,9 +55,16 @@ impl Declared {
     }
 }
 
-fn declare(register: &mut Register, name: String, made: &Rc<Made>, seen: &HashSet<ChangeHash>) {
+fn declare(
+    register: &mut Register,
+    name: String,
+    [made, kept]: &[Rc<Made>; 2],
+    seen: &HashSet<ChangeHash>,
+) {
     let value = Value::String(name);
     let standing = register.standing(seen);
+    let stands = standing.all.iter().any(|put| put.value == value);
+    let made = if stands { kept } else { made };
     // What is declared already is not written again.
     if standing.all.is_empty() || standing.all.iter().any(|put| put.value != value) {
         register.supersede(made, seen, |_| false);

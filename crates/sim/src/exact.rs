@@ -2,7 +2,7 @@
 
 use crate::coverage::{Case, Coverage};
 use crate::generate::{COUNTER, LIST, TEXT};
-use headwater_core::{Record, Value};
+use headwater_core::{Edit, Operation, Record, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of them.
@@ -37,7 +37,19 @@ fn chars(value: &Value) -> BTreeMap<char, i64> {
 
 impl Exact {
     /// Takes note of a write; `anew` if it wrote a record again that had been deleted.
-    pub fn edited(&mut self, anew: bool, before: Option<&Record>, after: Option<&Record>) {
+    pub fn edited(
+        &mut self,
+        operation: &Operation,
+        anew: bool,
+        before: Option<&Record>,
+        after: Option<&Record>,
+    ) {
+        // What it removes it can insert again, which the text does not show, and another may have removed it too.
+        if let Operation::Patch(_, edits) = operation
+            && let Some(Edit::Splice { delete: 1.., .. }) = edits.get(TEXT)
+        {
+            self.unknown.insert(TEXT);
+        }
         for name in [COUNTER, TEXT, LIST] {
             let (old, new) = (field(before, name), field(after, name));
             // A whole that is removed takes with it what others did inside.

@@ -164,7 +164,8 @@ impl History {
                 self.act(&acts, wrote, &mut step);
                 if kind != Kind::Revive {
                     let anew = kind == Kind::Recreate;
-                    self.exact.edited(anew, wrote.before, wrote.after);
+                    self.exact
+                        .edited(wrote.operation, anew, wrote.before, wrote.after);
                 }
             }
         }

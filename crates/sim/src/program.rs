@@ -204,7 +204,7 @@ impl Program {
             self.trace.push(line);
         }
         self.send(at, &local);
-        self.note_declared(at, &operation, &declared, &local, &seen);
+        self.note_declared(at, &operation, &local, &seen);
         let mut saw = Vec::new();
         for before in before {
             let (key, was) = (before.0, before.1.clone());
@@ -226,7 +226,6 @@ impl Program {
         &mut self,
         at: usize,
         operation: &Operation,
-        knew: &Collection,
         local: &LocalWrite,
         seen: &HashSet<ChangeHash>,
     ) {
@@ -239,7 +238,7 @@ impl Program {
         let root = self.peers[at].db.id().root();
         let changes = |document: &DocumentId| *document == root;
         if let Some(made) = made(local, changes) {
-            self.declared.wrote(schema, knew, made, seen);
+            self.declared.wrote(schema, made, seen);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::replica::{Replica, exchange, pair, record};
 use crate::undo::{ints, undo};
-use headwater_core::{CollectionSchema, Edit, Policy, Value};
+use headwater_core::{CollectionSchema, DeleteRule, Edit, Policy, Value};
 
 #[test]
 fn of_two_who_created_a_counter_or_map_each_takes_back_their_own() {
@@ -90,4 +90,26 @@ fn a_list_that_is_put_back_into_a_field_of_sets_is_a_list() {
     undo(&mut a, set);
     exchange(&mut a, &mut b);
     assert_eq!(b.value("k", "tags"), ints(&[1]));
+}
+
+#[test]
+fn a_creation_that_was_done_again_is_undone_again_beside_what_another_wrote_meanwhile() {
+    for rule in [DeleteRule::EditWins, DeleteRule::DeleteWins] {
+        let (mut a, mut b) = pair(CollectionSchema::new().delete(rule));
+        let ours = a.put("k", &[("ours", 1.into())]);
+        exchange(&mut a, &mut b);
+        let back = undo(&mut a, ours.clone());
+        b.set("k", "theirs", 2);
+        exchange(&mut a, &mut b);
+        undo(&mut a, back);
+        let both = record(&[("ours", 1.into()), ("theirs", 2.into())]);
+        assert_eq!(a.get("k"), Some(both), "{rule:?}");
+        undo(&mut a, ours);
+        exchange(&mut a, &mut b);
+        assert_eq!(
+            b.get("k"),
+            Some(record(&[("theirs", 2.into())])),
+            "{rule:?}"
+        );
+    }
 }
