@@ -15,7 +15,7 @@ use crate::read::{
 };
 use crate::step::{Step, to_hydrate};
 use crate::tombstone::{same, same_map};
-use crate::undone::Target;
+use crate::undone::{Moment, Target};
 use crate::value::{MAX_DEPTH, Value};
 use automerge::{ChangeHash, ObjId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +44,9 @@ pub(crate) struct Undone<'u> {
     pub own: BTreeSet<ChangeHash>,
 }
 
+/// Whether the record is there in some documents; `None` if it never was.
+type Shown<'s> = &'s dyn Fn(&[View<'_>]) -> Option<bool>;
+
 /// A record's documents before a write, and right after it; `targets` is what is to be taken back in each of `views`.
 ///
 /// Doing a write again whose undo had only deleted the record wrote nothing of what is in it: then it is still what the write
@@ -51,30 +54,45 @@ pub(crate) struct Undone<'u> {
 pub(crate) fn states<'u>(
     views: &[View<'u>],
     targets: &[Option<&'u Target>],
-    exists: &impl Fn(&[View<'_>]) -> bool,
+    shown: Shown<'_>,
 ) -> [Vec<View<'u>>; 2] {
-    let at = |moment: &dyn Fn(&'u Target) -> Option<&'u [ChangeHash]>| -> Vec<View<'u>> {
-        let then = views.iter().zip(targets).map(|(view, target)| View {
-            doc: view.doc,
-            at: target.and_then(moment),
-        });
-        then.collect()
+    let around = |moment: &dyn Fn(&'u Target) -> Option<&'u Moment>| {
+        let at = |heads: fn(&'u Moment) -> &'u [ChangeHash]| -> Vec<View<'u>> {
+            let then = views.iter().zip(targets).map(|(view, target)| View {
+                doc: view.doc,
+                at: target.and_then(moment).map(heads),
+            });
+            then.collect()
+        };
+        [
+            at(|moment| &moment.deps),
+            at(|moment| slice::from_ref(&moment.hash)),
+        ]
     };
     let only_deleted = |back: &usize| {
         let undo = |target: &'u Target| target.done.get(*back)?.1.as_ref();
+        let [before, after] = around(&undo);
         targets
             .iter()
             .flatten()
             .all(|target| undo(target).is_some())
-            && exists(&at(&|target| Some(&undo(target)?.deps)))
-            && !exists(&at(&|target| Some(slice::from_ref(&undo(target)?.hash))))
+            && existed(&before, &after, shown) == [true, false]
     };
     let back = (0..).find(|back| !only_deleted(back)).unwrap_or_default();
-    let done = |target: &'u Target| Some(&target.done.get(back)?.0);
-    [
-        at(&|target| Some(&done(target)?.deps)),
-        at(&|target| Some(slice::from_ref(&done(target)?.hash))),
-    ]
+    around(&|target| Some(&target.done.get(back)?.0))
+}
+
+/// Whether the record was there before a write, and right after it.
+pub(crate) fn existed(before: &[View<'_>], after: &[View<'_>], shown: Shown<'_>) -> [bool; 2] {
+    // What has come into other documents since says nothing of whether this write deleted or revived what is in its own.
+    let own = |views: &[View<'_>]| {
+        let written: Vec<View<'_>> = views.iter().filter(|it| it.at.is_some()).copied().collect();
+        shown(&written)
+    };
+    match (own(before), own(after)) {
+        (Some(was), Some(became)) => [was, became],
+        _ => [before, after].map(|views| shown(views).unwrap_or_default()),
+    }
 }
 
 /// What stands under one name, as it was and as it is.

@@ -16,7 +16,7 @@ use crate::settle::Contested;
 use crate::step::{Step, record_to_hydrate};
 use crate::touched::touched;
 use crate::typed::Known;
-use crate::undo::{Undone, UndoneWrite, states};
+use crate::undo::{Undone, UndoneWrite, existed, states};
 use crate::undone::{check_author, target};
 use crate::value::{Record, Value};
 use automerge::{AutomergeError, Change, ChangeHash, ReadDoc as _};
@@ -294,13 +294,16 @@ impl Database {
                     Some(targets.find(|(document, _)| is_in(*document))?.1)
                 };
                 let targets: Vec<_> = partitions.iter().map(of_partition).collect();
-                let exists =
-                    |views: &[View<'_>]| self.find(collection, views, key).record.is_some();
-                let [before, after] = states(&views, &targets, &exists);
+                let shown = |views: &[View<'_>]| {
+                    let found = self.find(collection, views, key);
+                    (!found.sources.is_empty()).then_some(found.record.is_some())
+                };
+                let [before, after] = states(&views, &targets, &shown);
+                let [was, became] = existed(&before, &after, &shown);
                 let own = undone.targets.values().flat_map(|target| &target.own);
                 let undone = Undone {
-                    was: exists(&before),
-                    became: exists(&after),
+                    was,
+                    became,
                     before: &before,
                     after: &after,
                     own: own.copied().collect(),

@@ -113,3 +113,15 @@ fn a_creation_that_was_done_again_is_undone_again_beside_what_another_wrote_mean
         );
     }
 }
+
+#[test]
+fn a_revival_is_undone_beside_what_was_written_under_another_partition_count_since() {
+    let mut a = Replica::single(1);
+    let put = a.put("k", &[("f", 1.into())]);
+    let back = undo(&mut a, put);
+    let again = undo(&mut a, back);
+    a.declare(CollectionSchema::new().partitions(2));
+    a.patch("k", vec![("since", Edit::Set(2.into()))]).unwrap();
+    undo(&mut a, again);
+    assert_eq!(a.get("k"), Some(record(&[("since", 2.into())])));
+}
