@@ -1,5 +1,6 @@
 //! Development tasks: `cargo xtask setup|test|demo|bench`. Each sets up what it needs first.
 
+mod airflow;
 mod demo;
 mod packages;
 mod planted;

@@ -2,7 +2,7 @@
 
 use crate::project::{Project, on_path, output, run};
 use crate::step::{self, Selection, Step};
-use crate::{tools, wasm};
+use crate::{airflow, tools, wasm};
 use anyhow::{Context, Result, bail};
 use std::fs;
 
@@ -48,6 +48,18 @@ const STEPS: &[Step] = &[
         about: "Apache Drill's jars, and the `headwater` command that starts it",
         needs: &[],
         run: drill,
+    },
+    Step {
+        name: "airflow",
+        about: "Python packages of a real Airflow; HEADWATER_AIRFLOW=lowest for the oldest that is supported",
+        needs: &[],
+        run: airflow::environment,
+    },
+    Step {
+        name: "promtool",
+        about: "Prometheus' checker of alert rules",
+        needs: &[],
+        run: airflow::promtool,
     },
 ];
 

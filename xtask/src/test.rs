@@ -3,7 +3,7 @@
 use crate::project::{self, Project};
 use crate::setup;
 use crate::step::{self, Selection, Step};
-use crate::{packages, planted, tools, wasm};
+use crate::{airflow, packages, planted, tools, wasm};
 use anyhow::Result;
 
 /// The crates that also run in a browser.
@@ -54,6 +54,12 @@ const STEPS: &[Step] = &[
         "a project outside of this one, on nothing but the packages",
         &[],
         packages::try_outside,
+    ),
+    step(
+        "airflow",
+        "the Airflow provider, in a real Airflow against a real server and Drillbit",
+        &["airflow", "drill"],
+        airflow::test,
     ),
 ];
 

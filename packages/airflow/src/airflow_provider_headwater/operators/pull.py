@@ -1,0 +1,181 @@
+"""Changes from Headwater into files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_headwater import calls, pages
+from airflow_provider_headwater.errors import CursorExpired, HeadwaterRefused, HeadwaterUnavailable
+from airflow_provider_headwater.hooks import HeadwaterHook
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_headwater.client import Client
+
+OnExpired = Literal["fail", "snapshot", "oldest"]
+
+
+class HeadwaterPullOperator(BaseOperator):
+    """Write what changed since the last run into files, then move the consumer on.
+
+    Each page becomes ``<directory>/<cursor of its beginning>.jsonl``, one change a line with ``id``, ``collection``,
+    ``key``, ``op`` (``insert``, ``update``, ``delete``), ``before``, ``after``, ``who``, ``origin``, ``at`` and
+    ``cursor``. The file is on the disk before the cursor is committed. A worker that dies in between leaves a file
+    that the next run replaces, so that no change is missing or there twice.
+
+    The XCom is small: ``{"files": [paths], "snapshot": [paths], "changes": n, "cursor": c, "more": bool}``.
+
+    :param database: the database's id. (templated)
+    :param consumer: the name under which the server keeps the place. (templated)
+    :param directory: the folder of the files. (templated)
+    :param collection: the collection to follow; all of them if not given. Fixed when the consumer is created. (templated)
+    :param exclude_origin: the origin whose changes are left out, such as that of this DAG's own pushes. Fixed when the
+        consumer is created. (templated)
+    :param start: where a new consumer begins: ``beginning``, ``head`` or a cursor. (templated)
+    :param page_size: the most changes in one file.
+    :param max_pages: the most files of one run; ``more`` in the XCom tells that changes are left.
+    :param lease_s: seconds for which a page is this task's alone.
+    :param on_expired: what to do if changes were dropped before they were pulled: ``fail`` says what to do;
+        ``snapshot`` writes all records, as changes with the op ``snapshot``, into files that replace all that was
+        pulled before, and goes on from where it began to; ``oldest`` goes on with the oldest change that is kept,
+        which leaves a gap.
+    :param headwater_conn_id: the connection.
+    """
+
+    template_fields: Sequence[str] = (
+        "database",
+        "consumer",
+        "directory",
+        "collection",
+        "exclude_origin",
+        "start",
+        "headwater_conn_id",
+    )
+    ui_color = "#cfe8f3"
+
+    def __init__(
+        self,
+        *,
+        database: str,
+        consumer: str,
+        directory: str,
+        collection: str | None = None,
+        exclude_origin: str | None = None,
+        start: str = "beginning",
+        page_size: int = 5_000,
+        max_pages: int = 1_000,
+        lease_s: int = 300,
+        on_expired: OnExpired = "fail",
+        headwater_conn_id: str = HeadwaterHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.database = database
+        self.consumer = consumer
+        self.directory = directory
+        self.collection = collection
+        self.exclude_origin = exclude_origin
+        self.start = start
+        self.page_size = page_size
+        self.max_pages = max_pages
+        self.lease_s = lease_s
+        self.on_expired = on_expired
+        self.headwater_conn_id = headwater_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Pull until nothing is left, or until ``max_pages``."""
+        instance = context["ti"]
+        # Without the run: what a run that died has leased is for the next one.
+        holder = f"{instance.dag_id}/{instance.task_id}/{instance.map_index}"
+        with HeadwaterHook(self.headwater_conn_id).client() as client:
+            client.run(
+                calls.ensure_consumer(
+                    self.database,
+                    self.consumer,
+                    start=self.start,
+                    collection=self.collection,
+                    exclude_origin=self.exclude_origin,
+                )
+            )
+            snapshot: list[str] = []
+            try:
+                pulled = self._pull(client, holder)
+            except CursorExpired as expired:
+                snapshot = self._recover(client, expired)
+                pulled = self._pull(client, holder)
+        self.log.info("%s changes in %s files, up to %s", pulled["changes"], len(pulled["files"]), pulled["cursor"])
+        return {**pulled, "snapshot": snapshot}
+
+    def _pull(self, client: Client, holder: str) -> dict[str, Any]:
+        files: list[str] = []
+        changes = 0
+        while True:
+            page = self._lease(client, holder)
+            if page["changes"]:
+                path = Path(self.directory) / pages.file_name(page["from"])
+                changes += pages.write(path, page["changes"])
+                files.append(str(path))
+            if page["cursor"] != page["from"]:
+                client.run(calls.commit(self.database, self.consumer, page["cursor"]))
+            if not page["more"] or len(files) >= self.max_pages:
+                return {"files": files, "changes": changes, "cursor": page["cursor"], "more": page["more"]}
+
+    def _lease(self, client: Client, holder: str) -> Any:
+        call = calls.pull(self.database, self.consumer, limit=self.page_size, lease_s=self.lease_s, holder=holder)
+        try:
+            return client.run(call)
+        except HeadwaterRefused as refused:
+            if refused.code == "leased":
+                # It ends by itself, so another try can help.
+                raise HeadwaterUnavailable(str(refused)) from refused
+            raise
+
+    def _recover(self, client: Client, expired: CursorExpired) -> list[str]:
+        """Put the consumer where changes can be had; returns the files of a snapshot."""
+        if self.on_expired == "fail":
+            raise type(expired)(
+                f"{expired}. Changes were dropped before consumer {self.consumer!r} of {self.database} pulled them. Run this "
+                "task with on_expired='snapshot' to begin anew with all records, or with 'oldest' to accept the gap.",
+                status=expired.status,
+                code=expired.code,
+                details=expired.details,
+            ) from expired
+        if self.on_expired == "oldest":
+            self.log.warning("%s; going on with the oldest change that is kept", expired)
+            client.run(calls.reset(self.database, self.consumer, "beginning"))
+            return []
+        self.log.warning("%s; writing all records", expired)
+        # First, so that what changes while the records are read comes again as a change.
+        head = client.run(calls.head(self.database))["cursor"]
+        files = list(self._snapshot(client, head))
+        client.run(calls.reset(self.database, self.consumer, head))
+        return files
+
+    def _snapshot(self, client: Client, head: str) -> Iterator[str]:
+        names = [self.collection]
+        if self.collection is None:
+            names = [entry["name"] for entry in client.run(calls.collections(self.database))["collections"]]
+        number = 0
+        for name in names:
+            if name is None:
+                continue
+            after: str | None = None
+            while True:
+                page = client.run(calls.records(self.database, name, after=after, limit=1_000))
+                rows = [
+                    {"collection": name, "key": record["key"], "op": "snapshot", "after": record["value"]}
+                    for record in page["records"]
+                ]
+                if rows:
+                    path = Path(self.directory) / pages.file_name(f"snapshot-{head}-{number:06}")
+                    pages.write(path, rows)
+                    number += 1
+                    yield str(path)
+                after = page.get("next")
+                if after is None:
+                    break

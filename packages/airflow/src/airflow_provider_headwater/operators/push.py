@@ -1,0 +1,145 @@
+"""Records from a task into Headwater."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_headwater import calls
+from airflow_provider_headwater.calls import OnChange
+from airflow_provider_headwater.hooks import HeadwaterHook
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+#: What the server takes in one request at most, with room for its envelope.
+_MOST_WRITES = 10_000
+_MOST_BYTES = 8 << 20
+
+Records = Iterable[Mapping[str, Any]] | Callable[..., Iterable[Mapping[str, Any]]]
+
+
+class HeadwaterPushOperator(BaseOperator):
+    """Write records, durably, in batches that are applied as a whole and once.
+
+    Each record is ``{"key": …, "value": {field: value}}``, and may have ``version`` (as it was read: the write is then
+    merged with what others wrote since, by each field's policy), ``op`` and ``if_changed``. Batches carry an idempotency
+    key made of the run, the task and their content: after a crash of the worker or the server, the task's next try
+    gets the first answer for the batches that are applied. So does a task that is cleared and gives the same records:
+    nothing is written again over what people wrote since.
+
+    The XCom is ``{"records": n, "batches": n, "cursor": c}``.
+
+    :param database: the database's id. (templated)
+    :param collection: the collection. (templated)
+    :param records: the records: a list, or a function that is called with the context and returns or yields them.
+        (templated if a list)
+    :param files: files with a record a line, instead of ``records``. (templated)
+    :param op: ``patch`` sets the fields of ``value`` and leaves the others, ``put`` makes the record exactly ``value``,
+        ``delete`` deletes it.
+    :param if_changed: ``merge`` or ``fail``: what happens to a write whose record changed since its ``version``.
+    :param origin: who the changes say they are from; pull with ``exclude_origin`` of the same leaves them out. (templated)
+    :param batch_size: the most records of a batch, up to 10,000.
+    :param headwater_conn_id: the connection.
+    """
+
+    template_fields: Sequence[str] = ("database", "collection", "records", "files", "origin", "headwater_conn_id")
+    ui_color = "#d5f0d0"
+
+    def __init__(
+        self,
+        *,
+        database: str,
+        collection: str,
+        records: Records | str | None = None,
+        files: Sequence[str] | str | None = None,
+        op: Literal["patch", "put", "delete"] = "patch",
+        if_changed: OnChange | None = None,
+        origin: str = "airflow:{{ dag.dag_id }}",
+        batch_size: int = 2_000,
+        headwater_conn_id: str = HeadwaterHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.database = database
+        self.collection = collection
+        self.records = records
+        self.files = files
+        self.op = op
+        self.if_changed = if_changed
+        self.origin = origin
+        self.batch_size = batch_size
+        self.headwater_conn_id = headwater_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write all records; what is returned is durable."""
+        if not 1 <= self.batch_size <= _MOST_WRITES:
+            raise AirflowFailException(f"batch_size is {self.batch_size}: choose 1 to {_MOST_WRITES}")
+        if (self.records is None) == (self.files is None):
+            raise AirflowFailException("give either records or files")
+        instance = context["ti"]
+        run = f"{instance.dag_id}\0{instance.task_id}\0{instance.run_id}\0{instance.map_index}"
+        written: dict[str, Any] = {"records": 0, "batches": 0, "cursor": None}
+        with HeadwaterHook(self.headwater_conn_id).client() as client:
+            for number, batch in enumerate(_batches(self._writes(context), self.batch_size)):
+                key = _key(run, number, self.database, batch)
+                answer = client.run(calls.writes(self.database, batch, key=key, origin=self.origin))
+                written = {
+                    "records": written["records"] + len(batch),
+                    "batches": number + 1,
+                    "cursor": answer.get("cursor"),
+                }
+        self.log.info("%s records in %s batches", written["records"], written["batches"])
+        return written
+
+    def _writes(self, context: Context) -> Iterator[dict[str, Any]]:
+        for number, record in enumerate(self._records(context)):
+            key = record.get("key")
+            if not isinstance(key, str) or not key:
+                raise AirflowFailException(f"record {number} has the key {key!r}: a key is a text that is not empty")
+            write = {"op": self.op, "collection": self.collection, "if_changed": self.if_changed, **record}
+            yield {name: value for name, value in write.items() if value is not None}
+
+    def _records(self, context: Context) -> Iterable[Mapping[str, Any]]:
+        if self.files is not None:
+            return _lines([self.files] if isinstance(self.files, str) else self.files)
+        if callable(self.records):
+            return self.records(**context)
+        if isinstance(self.records, str):
+            # A template that was rendered as text.
+            return json.loads(self.records)
+        return self.records or ()
+
+
+def _lines(files: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for file in files:
+        with Path(file).open(encoding="utf-8") as lines:
+            for line in lines:
+                if line.strip():
+                    yield json.loads(line)
+
+
+def _batches(writes: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    room = _MOST_BYTES
+    for write in writes:
+        length = len(json.dumps(write, ensure_ascii=False).encode())
+        if batch and (len(batch) >= size or length > room):
+            yield batch
+            batch, room = [], _MOST_BYTES
+        batch.append(write)
+        room -= length
+    if batch:
+        yield batch
+
+
+def _key(run: str, number: int, database: str, batch: Sequence[Mapping[str, Any]]) -> str:
+    digest = hashlib.sha256(f"{run}\0{number}\0{database}\0".encode())
+    digest.update(json.dumps(batch, sort_keys=True, ensure_ascii=False).encode())
+    return digest.hexdigest()
