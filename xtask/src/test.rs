@@ -58,7 +58,7 @@ const STEPS: &[Step] = &[
     step(
         "airflow",
         "the Airflow provider, in a real Airflow against a real server and Drillbit",
-        &["airflow", "drill"],
+        &["airflow", "drill", "promtool"],
         airflow::test,
     ),
 ];
