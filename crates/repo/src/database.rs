@@ -1,5 +1,6 @@
 //! An open database, as an application uses it.
 
+use crate::connect::Connect;
 use crate::error::Error;
 use crate::link::Link;
 use crate::node::Node;
@@ -120,8 +121,8 @@ impl Database {
     }
 
     /// Syncs with a server at `ws://HOST:PORT` or `wss://HOST:PORT` from now on, over every interruption.
-    pub fn connect(&self, url: &str) -> Result<Link, Error> {
-        let link = Link::start(&self.peer, &self.node, url)?;
+    pub fn connect(&self, server: impl Into<Connect>) -> Result<Link, Error> {
+        let link = Link::start(&self.peer, &self.node, server.into())?;
         let mut links = self
             .node
             .links
@@ -147,12 +148,19 @@ impl Database {
     }
 
     /// Waits until a connected server has everything that is here, and everything that it has is here.
+    ///
+    /// # Errors
+    /// [`Error::NotInSync`] after `timeout`; [`Error::Denied`] as soon as all that is left are servers that do not let this
+    /// peer in.
     pub async fn synced(&self, timeout: Duration) -> Result<(), Error> {
         use futures::FutureExt as _;
         let mut limit = std::pin::pin!(runtime::sleep(timeout).fuse());
         loop {
             if self.node.node.with_engine(|engine| engine.in_sync()) && self.unsynced() == 0 {
                 return Ok(());
+            }
+            if let Some(denied) = self.sync_state().denied() {
+                return Err(denied);
             }
             let mut pause = std::pin::pin!(runtime::sleep(Duration::from_millis(10)).fuse());
             futures::select_biased! {

@@ -41,6 +41,14 @@ pub enum Error {
         /// The address.
         url: String,
     },
+    /// The server does not let this peer in. Edits stay here until it does; it is asked again from time to time.
+    #[error("{url} does not let this peer in: {reason}")]
+    Denied {
+        /// The server's address.
+        url: String,
+        /// What it said.
+        reason: String,
+    },
     /// Nothing synced in time.
     #[error("not in sync after {seconds} s: {state}")]
     NotInSync {

@@ -13,6 +13,7 @@
 #![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
 
 mod collection;
+mod connect;
 mod database;
 mod error;
 mod link;
@@ -33,6 +34,7 @@ mod sync_state;
 pub mod transport;
 
 pub use collection::{Collection, TypedCollection};
+pub use connect::Connect;
 pub use database::Database;
 pub use error::Error;
 pub use headwater_core::catalog::TYPE_NAMES;

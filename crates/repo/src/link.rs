@@ -1,5 +1,6 @@
 //! Connections that this peer makes, again and again for as long as they are wanted.
 
+use crate::connect::Connect;
 use crate::database::DatabaseNode;
 use crate::error::Error;
 use crate::peer::{Inner, Peer};
@@ -7,7 +8,7 @@ use crate::runtime;
 use crate::scope::{DatabaseScope, EveryDatabase};
 use crate::session::{self, Scope, SessionError};
 use crate::sync_state::{LinkState, LinkStatus, Tracker};
-use crate::transport;
+use crate::transport::{self, TransportError};
 use futures::{FutureExt as _, future};
 use headwater_sync::backoff::Backoff;
 use headwater_sync::connection::Role;
@@ -36,7 +37,7 @@ struct Control {
 /// What a link needs to make connections.
 struct Dialer {
     inner: Arc<Inner>,
-    url: String,
+    server: Connect,
     scope: Arc<dyn Scope>,
     control: watch::Receiver<Control>,
     state: watch::Sender<LinkState>,
@@ -45,23 +46,27 @@ struct Dialer {
 }
 
 impl Link {
-    pub(crate) fn start(peer: &Peer, node: &Arc<DatabaseNode>, url: &str) -> Result<Self, Error> {
-        let target = target(url, &format!("/sync/{}", node.id))?;
+    pub(crate) fn start(
+        peer: &Peer,
+        node: &Arc<DatabaseNode>,
+        server: Connect,
+    ) -> Result<Self, Error> {
+        let target = target(server, &format!("/sync/{}", node.id))?;
         let scope = Arc::new(DatabaseScope(Arc::clone(node)));
         let tracker = Arc::clone(&node.tracker);
         Ok(Self::dial(peer, target, scope, Some(tracker)))
     }
 
     /// A connection to another server that carries every database of both.
-    pub(crate) fn start_all(peer: &Peer, url: &str) -> Result<Self, Error> {
-        let target = target(url, "/link")?;
+    pub(crate) fn start_all(peer: &Peer, server: Connect) -> Result<Self, Error> {
+        let target = target(server, "/link")?;
         let scope = Arc::new(EveryDatabase(Arc::clone(&peer.inner)));
         Ok(Self::dial(peer, target, scope, None))
     }
 
     fn dial(
         peer: &Peer,
-        url: String,
+        server: Connect,
         scope: Arc<dyn Scope>,
         tracker: Option<Arc<Tracker>>,
     ) -> Self {
@@ -69,7 +74,7 @@ impl Link {
         let (state, status) = watch::channel(LinkState::Connecting);
         let dialer = Dialer {
             inner: Arc::clone(&peer.inner),
-            url,
+            server,
             scope,
             control: commands,
             state,
@@ -103,11 +108,10 @@ impl Link {
     }
 }
 
-/// The address of an endpoint on a server.
-fn target(url: &str, path: &str) -> Result<String, Error> {
-    let bad = || Error::BadUrl {
-        url: url.to_owned(),
-    };
+/// An endpoint on a server.
+fn target(server: Connect, path: &str) -> Result<Connect, Error> {
+    let url = &server.url;
+    let bad = || Error::BadUrl { url: url.clone() };
     let rest = url
         .strip_prefix("ws://")
         .or_else(|| url.strip_prefix("wss://"))
@@ -115,7 +119,8 @@ fn target(url: &str, path: &str) -> Result<String, Error> {
     if rest.is_empty() || rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(bad());
     }
-    Ok(format!("{}{path}", url.trim_end_matches('/')))
+    let url = format!("{}{path}", url.trim_end_matches('/'));
+    Ok(Connect { url, ..server })
 }
 
 impl Dialer {
@@ -127,9 +132,15 @@ impl Dialer {
             let Some(error) = self.connect_once().await else {
                 break;
             };
-            tracing::info!(url = self.url, %error, "connection ended");
-            let error = error.to_string();
-            self.show(Some(LinkState::Waiting { error }));
+            tracing::info!(url = self.server.url, %error, "connection ended");
+            self.show(Some(match error {
+                SessionError::Transport(TransportError::Denied(error)) => {
+                    LinkState::Denied { error }
+                }
+                error => LinkState::Waiting {
+                    error: error.to_string(),
+                },
+            }));
             if u128::from(runtime::monotonic() - started) > STEADY.as_millis() {
                 backoff.reset();
             }
@@ -158,7 +169,7 @@ impl Dialer {
             .fuse()
         );
         let session = async {
-            let transport = transport::connect(&self.url, config.max_message).await?;
+            let transport = transport::connect(&self.server, config.max_message).await?;
             let joined = |_: &_| self.show(Some(LinkState::Connected));
             let scope = Arc::clone(&self.scope);
             Ok(session::run(
@@ -184,12 +195,15 @@ impl Dialer {
         }
         if let Some(tracker) = &self.tracker {
             tracker.update(|shown| {
-                let known = shown.links.iter().position(|link| link.url == self.url);
+                let known = shown
+                    .links
+                    .iter()
+                    .position(|link| link.url == self.server.url);
                 match (known, state) {
                     (Some(index), Some(state)) => shown.links[index].state = state,
                     (Some(index), None) => drop(shown.links.remove(index)),
                     (None, Some(state)) => shown.links.push(LinkStatus {
-                        url: self.url.clone(),
+                        url: self.server.url.clone(),
                         state,
                     }),
                     (None, None) => {}

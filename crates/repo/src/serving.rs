@@ -1,5 +1,6 @@
 //! What a server does with the connections that it accepts. The listening itself is the server's own.
 
+use crate::connect::Connect;
 use crate::error::Error;
 use crate::link::Link;
 use crate::peer::Peer;
@@ -42,7 +43,7 @@ impl Peer {
     }
 
     /// Exchanges every database with the server at `ws://HOST:PORT` from now on, over every interruption.
-    pub fn link(&self, url: &str) -> Result<Link, Error> {
-        Link::start_all(self, url)
+    pub fn link(&self, server: impl Into<Connect>) -> Result<Link, Error> {
+        Link::start_all(self, server.into())
     }
 }

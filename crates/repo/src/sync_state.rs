@@ -1,6 +1,7 @@
 //! What an application shows of its synchronisation: is anyone there, and what has no server yet.
 
 use crate::DocumentId;
+use crate::error::Error;
 use crate::node::{Acknowledgement, Flow, Watcher};
 use crate::replica::{DatabaseReplica, Done};
 use crate::subscription::Subscribers;
@@ -29,6 +30,19 @@ impl SyncState {
             .iter()
             .any(|link| link.state == LinkState::Connected)
     }
+
+    /// Why there is nobody to sync with, if no server that was asked lets this peer in.
+    pub(crate) fn denied(&self) -> Option<Error> {
+        let mut denials = self.links.iter().map(|link| match &link.state {
+            LinkState::Denied { error } => Some(Error::Denied {
+                url: link.url.clone(),
+                reason: error.clone(),
+            }),
+            _ => None,
+        });
+        let first = denials.next()??;
+        denials.all(|denial| denial.is_some()).then_some(first)
+    }
 }
 
 /// One server and how it goes with it.
@@ -50,6 +64,11 @@ pub enum LinkState {
     /// There is no connection; it is tried again after a while.
     Waiting {
         /// Why there is none.
+        error: String,
+    },
+    /// The server does not let this peer in: it wants a token, or another one. It is asked again after a while.
+    Denied {
+        /// What it said.
         error: String,
     },
 }

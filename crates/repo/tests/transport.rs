@@ -35,7 +35,7 @@ impl Sink<Transmit> for Broken {
 
     fn start_send(mut self: Pin<&mut Self>, _: Transmit) -> Result<(), Self::Error> {
         self.failed = true;
-        Err(TransportError("broken pipe".to_owned()))
+        Err(TransportError::Broken("broken pipe".to_owned()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {

@@ -1,7 +1,7 @@
 use crate::error::{of_engine, thrown};
 use crate::listen::{Subscription, call};
 use crate::{Collection, read, resolver, schema};
-use headwater::{LinkState, SyncState};
+use headwater::{Connect, LinkState, SyncState};
 use js_sys::{Array, Function};
 use std::time::Duration;
 use wasm_bindgen::JsValue;
@@ -83,10 +83,14 @@ impl Database {
         Ok(self.0.to_json())
     }
 
-    /// Syncs with a server from now on.
-    pub fn connect(&self, url: &str) -> Result<Link, JsValue> {
+    /// Syncs with a server from now on, let in by a token if it wants one.
+    pub fn connect(&self, url: &str, token: Option<String>) -> Result<Link, JsValue> {
         resolver::not_inside()?;
-        self.0.connect(url).map(Link).map_err(of_engine)
+        let server = match token {
+            Some(token) => Connect::new(url).token(token),
+            None => Connect::new(url),
+        };
+        self.0.connect(server).map(Link).map_err(of_engine)
     }
 
     /// The state of synchronisation now.
@@ -148,6 +152,9 @@ fn link_state(state: &LinkState) -> Vec<(&'static str, JsValue)> {
         LinkState::Connected => vec![("state", "connected".into())],
         LinkState::Waiting { error } => {
             vec![("state", "waiting".into()), ("error", error.into())]
+        }
+        LinkState::Denied { error } => {
+            vec![("state", "denied".into()), ("error", error.into())]
         }
     }
 }

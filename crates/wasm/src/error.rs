@@ -34,6 +34,7 @@ fn code(error: &Error) -> &'static str {
         Error::UnknownName { .. } => "unknown-name",
         Error::NameTaken { .. } => "name-taken",
         Error::BadUrl { .. } => "bad-url",
+        Error::Denied { .. } => "denied",
         Error::NotInSync { .. } => "not-in-sync",
         _ => "internal",
     }

@@ -3,15 +3,21 @@ import { Collection } from "./collection.js";
 import type { DeleteRule, RecordOf, Schema } from "./schema.js";
 import type { Fields } from "./values.js";
 
-/** How it goes with a server. */
-export type LinkState = "connecting" | "connected" | "waiting";
+/** How it goes with a server. One that denies wants a token, or another one; it is asked again after a while. */
+export type LinkState = "connecting" | "connected" | "waiting" | "denied";
+
+/** How a server is connected to. */
+export interface ConnectOptions {
+  /** A token of the server's, which lets this peer in. */
+  token?: string;
+}
 
 /** One server and how it goes with it. */
 export interface LinkStatus {
   /** Its address. */
   url: string;
   state: LinkState;
-  /** While waiting to try again: why there is no connection. */
+  /** While waiting to try again, or denied: why there is no connection. */
   error?: string;
 }
 
@@ -114,8 +120,8 @@ export class Database {
   }
 
   /** Syncs with a server at `ws://HOST:PORT` or `wss://HOST:PORT` from now on. It need not be reachable yet. */
-  connect(url: string): Link {
-    return new Link(this.#inner.connect(url), this.#links);
+  connect(url: string, options: ConnectOptions = {}): Link {
+    return new Link(this.#inner.connect(url, options.token), this.#links);
   }
 
   /** The state of synchronisation now. */
@@ -136,7 +142,7 @@ export class Database {
 
   /**
    * Waits until a connected server has everything that is here, and everything that it has is here; rejects with the
-   * code `not-in-sync` after `timeout` milliseconds.
+   * code `not-in-sync` after `timeout` milliseconds, and with `denied` as soon as only servers are left that deny.
    */
   synced(timeout = 30_000): Promise<void> {
     return this.#inner.synced(timeout);

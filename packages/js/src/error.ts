@@ -48,6 +48,8 @@ export type ErrorCode =
   | "storage-failed"
   /** The peer is closed. */
   | "closed"
+  /** The server does not let this peer in: it wants a token, or another one. */
+  | "denied"
   /** Nothing synced within the timeout. */
   | "not-in-sync"
   /** Changes came faster than they were taken. */

@@ -18,7 +18,7 @@ export type { WasmSource } from "./init.js";
 export { openPeer, Peer } from "./peer.js";
 export type { DatabaseInfo, Durability, PeerOptions, Resolver } from "./peer.js";
 export { Database, Link } from "./database.js";
-export type { CollectionInfo, LinkState, LinkStatus, SyncState } from "./database.js";
+export type { CollectionInfo, ConnectOptions, LinkState, LinkStatus, SyncState } from "./database.js";
 export { defineSchema } from "./schema.js";
 export type { DeleteRule, FieldSchema, FieldType, Policy, RecordOf, Schema } from "./schema.js";
 export { Collection } from "./collection.js";

@@ -16,6 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         data: folder.path().join("data"),
         lake: lake.clone(),
         peers: Vec::new(),
+        admin_listen: None,
         allow_insecure: false,
         allow_plain: false,
         config: Config::default(),

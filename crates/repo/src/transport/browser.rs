@@ -1,9 +1,14 @@
-use super::{Transport, TransportError};
+use super::{
+    CLOSE_FORBIDDEN, CLOSE_UNAUTHORIZED, SUBPROTOCOL, TOKEN_SUBPROTOCOL, Transport, TransportError,
+};
+use crate::connect::Connect;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures::channel::{mpsc, oneshot};
 use futures::{Sink, Stream};
 use headwater_sync::connection::{Incoming, Transmit};
-use js_sys::{ArrayBuffer, JsString, Uint8Array};
+use js_sys::{Array, ArrayBuffer, JsString, Uint8Array};
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,11 +18,17 @@ use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
 /// Connects to a WebSocket.
 pub(crate) async fn connect(
-    url: &str,
+    server: &Connect,
     max_message: usize,
 ) -> Result<impl Transport, TransportError> {
-    let socket = WebSocket::new(url)
-        .map_err(|error| TransportError(format!("cannot connect to {url}: {error:?}")))?;
+    let url = &server.url;
+    let protocols = Array::of1(&SUBPROTOCOL.into());
+    if let Some(token) = &server.token {
+        let token = BASE64_URL_SAFE_NO_PAD.encode(token);
+        protocols.push(&format!("{TOKEN_SUBPROTOCOL}{token}").into());
+    }
+    let socket = WebSocket::new_with_str_sequence(url, &protocols)
+        .map_err(|error| TransportError::Broken(format!("cannot connect to {url}: {error:?}")))?;
     socket.set_binary_type(BinaryType::Arraybuffer);
     let (arrived, incoming) = mpsc::unbounded();
     let (opened, open) = oneshot::channel();
@@ -28,7 +39,7 @@ pub(crate) async fn connect(
     };
     match open.await {
         Ok(()) => Ok(transport),
-        Err(_) => Err(TransportError(format!("cannot connect to {url}"))),
+        Err(_) => Err(TransportError::Broken(format!("cannot connect to {url}"))),
     }
 }
 
@@ -66,9 +77,9 @@ impl Callbacks {
         let message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
             let data = event.data();
             let item = match data.dyn_ref::<ArrayBuffer>() {
-                Some(buffer) if buffer.byte_length() as usize > max_message => Err(TransportError(
-                    format!("a message has more than {max_message} bytes"),
-                )),
+                Some(buffer) if buffer.byte_length() as usize > max_message => Err(
+                    TransportError::Broken(format!("a message has more than {max_message} bytes")),
+                ),
                 Some(buffer) => Ok(Incoming::Binary(Bytes::from(
                     Uint8Array::new(buffer).to_vec(),
                 ))),
@@ -80,8 +91,10 @@ impl Callbacks {
         let ends = arrived;
         let close = Closure::<dyn FnMut(CloseEvent)>::new(move |event: CloseEvent| {
             drop(opened.take());
-            if !event.was_clean() {
-                let _ = ends.unbounded_send(Err(TransportError(format!(
+            if [CLOSE_UNAUTHORIZED, CLOSE_FORBIDDEN].contains(&event.code()) {
+                let _ = ends.unbounded_send(Err(TransportError::Denied(event.reason())));
+            } else if !event.was_clean() {
+                let _ = ends.unbounded_send(Err(TransportError::Broken(format!(
                     "the connection broke (code {})",
                     event.code()
                 ))));
@@ -127,10 +140,9 @@ impl Sink<Transmit> for BrowserTransport {
 
     fn start_send(self: Pin<&mut Self>, transmit: Transmit) -> Result<(), Self::Error> {
         match transmit {
-            Transmit::Frame(bytes) => self
-                .socket
-                .send_with_u8_array(&bytes)
-                .map_err(|error| TransportError(format!("the connection broke: {error:?}"))),
+            Transmit::Frame(bytes) => self.socket.send_with_u8_array(&bytes).map_err(|error| {
+                TransportError::Broken(format!("the connection broke: {error:?}"))
+            }),
             // A page cannot send pings; the server does.
             Transmit::Ping => Ok(()),
         }

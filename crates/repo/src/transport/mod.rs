@@ -4,6 +4,8 @@
 mod browser;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
+#[cfg(not(target_arch = "wasm32"))]
+mod tls;
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use browser::connect;
@@ -15,8 +17,24 @@ use headwater_sync::connection::{Incoming, Transmit};
 
 /// Why a connection could not be made or broke.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct TransportError(pub String);
+pub enum TransportError {
+    /// It could not be made, or broke.
+    #[error("{0}")]
+    Broken(String),
+    /// The server does not let this peer in.
+    #[error("{0}")]
+    Denied(String),
+}
+
+/// What a Headwater server answers of the subprotocols that a browser offers. A page cannot send headers with a WebSocket, so
+/// its token is offered beside this one.
+pub const SUBPROTOCOL: &str = "headwater.v1";
+/// What comes before a token, as base64url without padding, in a subprotocol.
+pub const TOKEN_SUBPROTOCOL: &str = "token.";
+/// With which a WebSocket is closed whose token is missing, unknown or expired.
+pub const CLOSE_UNAUTHORIZED: u16 = 4401;
+/// With which a WebSocket is closed whose token does not reach so far.
+pub const CLOSE_FORBIDDEN: u16 = 4403;
 
 /// Can be sent between threads, except in the browser.
 #[cfg(not(target_arch = "wasm32"))]

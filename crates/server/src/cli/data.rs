@@ -1,6 +1,7 @@
 //! The folder, the database and the server that the data commands work with.
 
 use super::output;
+use super::reach::Reach;
 use anyhow::{Context as _, bail};
 use headwater::{Database, DatabaseId, Error, LinkState, Options, Peer};
 use std::path::PathBuf;
@@ -18,6 +19,9 @@ pub(super) struct DataArgs {
     /// A server to sync with, before reading and after writing
     #[arg(long, value_name = "URL", help_heading = "Syncing")]
     pub peer: Option<String>,
+
+    #[command(flatten)]
+    pub reach: Reach,
 
     /// How long a sync may take, in seconds
     #[arg(
@@ -68,7 +72,7 @@ impl DataArgs {
             Err(_) => peer.open_named(database).await?,
         };
         if let Some(url) = &self.peer {
-            database.connect(url)?;
+            database.connect(self.reach.server(url)?)?;
             self.sync(&database).await?;
         }
         Ok(database)
@@ -78,7 +82,7 @@ impl DataArgs {
     pub async fn create(&self, peer: &Peer, name: Option<&str>) -> anyhow::Result<Database> {
         let database = peer.create(name).await?;
         if let Some(url) = &self.peer {
-            database.connect(url)?;
+            database.connect(self.reach.server(url)?)?;
         }
         Ok(database)
     }
@@ -116,7 +120,7 @@ pub(super) async fn synced(
     let state = database.sync_state();
     let mut reasons = state.refused.clone();
     reasons.extend(state.links.iter().filter_map(|link| match &link.state {
-        LinkState::Waiting { error } => Some(error.clone()),
+        LinkState::Waiting { error } | LinkState::Denied { error } => Some(error.clone()),
         LinkState::Connecting => Some("no answer".to_owned()),
         LinkState::Connected => None,
     }));

@@ -4,6 +4,7 @@ use super::data::DataArgs;
 use super::drill::Query;
 use super::import::show;
 use super::output;
+use super::reach::Reach;
 use super::write::Writer;
 use crate::drill::{self, QueryOptions};
 use crate::import::result::{self, QueryResult, ResultError, ResultOptions, unchanged};
@@ -55,6 +56,9 @@ pub(super) struct IntoArgs {
     #[arg(long, value_name = "URL", requires = "into")]
     peer: Option<String>,
 
+    #[command(flatten)]
+    reach: Reach,
+
     /// Make each record exactly its row; otherwise its other fields stay as they are
     #[arg(long, requires = "into")]
     replace: bool,
@@ -98,6 +102,7 @@ pub(super) async fn run(args: &Query, collection: &str) -> anyhow::Result<()> {
     let data = DataArgs {
         data: into.data.clone(),
         peer: into.peer.clone(),
+        reach: into.reach.clone(),
         timeout: args.timeout,
     };
     let peer = data.open_as(ORIGIN).await?;

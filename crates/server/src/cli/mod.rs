@@ -7,6 +7,7 @@ mod import;
 mod into;
 mod lake;
 mod output;
+mod reach;
 mod serve;
 mod show;
 mod sync;

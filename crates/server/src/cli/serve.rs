@@ -1,3 +1,4 @@
+use super::reach::Reach;
 use crate::serve::{Config, ServeOptions, TokensConfig, serve};
 use clap::Args;
 use serde_json::json;
@@ -15,9 +16,12 @@ Examples:
   headwater serve --listen 127.0.0.1:3030 --data data --lake lake
   headwater serve --listen 127.0.0.1:3031 --data data2 --lake lake2 --peer ws://127.0.0.1:3030")]
 pub(super) struct Serve {
-    /// The address to listen on, on this machine; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free one. Without tokens, one that only this machine reaches.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3030")]
     listen: SocketAddr,
+    /// Another address, for metrics and administration; without it they are at the first.
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<SocketAddr>,
     /// The folder that keeps the documents.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
@@ -27,6 +31,8 @@ pub(super) struct Serve {
     /// Another server to exchange every database with, at ws://HOST:PORT; can be given several times.
     #[arg(long = "peer", value_name = "URL")]
     peers: Vec<String>,
+    #[command(flatten)]
+    reach: Reach,
     /// A configuration file, in TOML.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -49,11 +55,15 @@ pub(super) fn run(command: Serve) -> anyhow::Result<()> {
     if let Some(file) = command.tokens {
         config.tokens = Some(TokensConfig { file });
     }
+    let peers = command.peers.iter();
+    let peers = peers.map(|url| command.reach.server(url));
+    let peers = peers.collect::<anyhow::Result<_>>()?;
     let options = ServeOptions {
         listen: command.listen,
+        admin_listen: command.admin_listen,
         data: command.data,
         lake: command.lake,
-        peers: command.peers,
+        peers,
         allow_plain: command.allow_plain,
         allow_insecure: command.allow_insecure,
         config,
@@ -64,7 +74,11 @@ pub(super) fn run(command: Serve) -> anyhow::Result<()> {
             signal(SignalKind::terminate())?,
         );
         let mut server = serve(options).await?;
-        println!("{}", json!({ "listening": server.address().to_string() }));
+        let mut listening = json!({ "listening": server.address().to_string() });
+        if let Some(admin) = server.admin_address() {
+            listening["admin"] = admin.to_string().into();
+        }
+        println!("{listening}");
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

@@ -2,6 +2,7 @@
 
 use super::data;
 use super::output;
+use super::reach::Reach;
 use anyhow::bail;
 use headwater::{Database, DatabaseId, Scan};
 use serde_json::json;
@@ -30,6 +31,9 @@ pub(super) struct Sync {
     /// Let this name stand for the database in this folder
     #[arg(long, value_name = "NAME", requires = "database")]
     name: Option<String>,
+
+    #[command(flatten)]
+    reach: Reach,
 
     /// How long it may take for each database, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
@@ -66,7 +70,7 @@ pub(super) async fn run(args: Sync) -> anyhow::Result<()> {
         if let Some(name) = &args.name {
             peer.set_name(name, database.id()).await?;
         }
-        database.connect(&args.url)?;
+        database.connect(args.reach.server(&args.url)?)?;
         data::synced(database, &args.url, Duration::from_secs(args.timeout)).await?;
         results.push((database.id(), records(database)));
     }

@@ -1,5 +1,6 @@
 //! The configuration file, in TOML.
 
+use super::tls::TlsConfig;
 use headwater_core::DocumentId;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ pub struct Config {
     pub drill_schema: String,
     /// Who may use the server. Without it, everyone on this machine, and nobody else.
     pub tokens: Option<TokensConfig>,
+    /// The certificate for `wss://` and `https://`. Without it, nothing is encrypted.
+    pub tls: Option<TlsConfig>,
     /// How the lake is published and kept.
     pub lake: LakeConfig,
     /// Plain automerge-repo documents that are in the lake.
@@ -57,6 +60,7 @@ impl Default for Config {
             origins: Vec::new(),
             drill_schema: "headwater".to_owned(),
             tokens: None,
+            tls: None,
             lake: LakeConfig::default(),
             plain: Vec::new(),
         }

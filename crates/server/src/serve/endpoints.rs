@@ -3,10 +3,9 @@
 use super::access::{Access, Gate, authenticate};
 use super::lake::{Check, LakeFeed};
 use super::socket::transport;
+use super::upgrade::Upgrade;
 use axum::Router;
-use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::extract::{FromRequestParts, Path, State};
-use axum::http::request::Parts;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
@@ -17,11 +16,6 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The largest WebSocket message that is read, in bytes.
-const MAX_MESSAGE: usize = 16 << 20;
-/// The default read buffer of 128 KiB would be most of the memory of an idle connection.
-const READ_BUFFER: usize = 4 << 10;
-
 /// What the endpoints work on.
 pub(super) struct Shared {
     pub peer: Peer,
@@ -31,16 +25,35 @@ pub(super) struct Shared {
     pub started: Instant,
 }
 
-pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let gate = Arc::clone(&shared.gate);
+/// What is at the address that clients know. Metrics and administration are there too, unless they have one of their own.
+pub(super) fn router(shared: Arc<Shared>, admin_apart: bool) -> Router {
+    let data = Router::new()
+        .route("/sync/{database}", get(sync))
+        .route("/link", get(link))
+        .route("/", get(plain));
+    let guarded = match admin_apart {
+        true => data,
+        false => data.merge(administration()),
+    };
+    guard(guarded, shared)
+}
+
+/// What is at the address for metrics and administration.
+pub(super) fn admin(shared: Arc<Shared>) -> Router {
+    guard(administration(), shared)
+}
+
+fn administration() -> Router<Arc<Shared>> {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/lake/{what}", post(check_lake))
-        .route("/sync/{database}", get(sync))
-        .route("/link", get(link))
-        .route("/", get(plain))
+}
+
+/// Lets those in whom the gate knows, and everyone to what tells whether the server is well.
+fn guard(guarded: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {
+    let gate = Arc::clone(&shared.gate);
+    guarded
         .layer(from_fn_with_state(gate, authenticate))
-        // Open to all: whoever watches whether the server is well needs no token.
         .route("/healthz", get(health))
         .with_state(shared)
 }
@@ -155,7 +168,7 @@ async fn sync(
         return refuse(StatusCode::BAD_REQUEST, "no database has this id".into());
     }
     if let Err(error) = access.write(&id) {
-        return error.into_response();
+        return upgrade.deny(error);
     }
     upgrade.accept(access, move |socket| async move {
         match shared.peer.serve_database(id, transport(socket)).await {
@@ -167,7 +180,7 @@ async fn sync(
 
 async fn link(State(shared): State<Arc<Shared>>, access: Access, upgrade: Upgrade) -> Response {
     if let Err(error) = access.write_all() {
-        return error.into_response();
+        return upgrade.deny(error);
     }
     upgrade.accept(access, move |socket| async move {
         let ended = shared.peer.serve_link(transport(socket)).await;
@@ -177,7 +190,7 @@ async fn link(State(shared): State<Arc<Shared>>, access: Access, upgrade: Upgrad
 
 async fn plain(State(shared): State<Arc<Shared>>, access: Access, upgrade: Upgrade) -> Response {
     if let Err(error) = access.write_all() {
-        return error.into_response();
+        return upgrade.deny(error);
     }
     upgrade.accept(access, move |socket| async move {
         let ended = match &shared.plain {
@@ -190,52 +203,6 @@ async fn plain(State(shared): State<Arc<Shared>>, access: Access, upgrade: Upgra
         };
         tracing::debug!(%ended, "plain client gone");
     })
-}
-
-/// A WebSocket upgrade from a page that may connect, or from no page at all.
-struct Upgrade(WebSocketUpgrade);
-
-impl FromRequestParts<Arc<Shared>> for Upgrade {
-    type Rejection = Response;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        shared: &Arc<Shared>,
-    ) -> Result<Self, Self::Rejection> {
-        let upgrade = WebSocketUpgrade::from_request_parts(parts, shared).await;
-        let upgrade = upgrade.map_err(|_| {
-            let why =
-                "this is a WebSocket endpoint of a Headwater server; see /healthz for its state";
-            refuse(StatusCode::UPGRADE_REQUIRED, why.to_owned())
-        })?;
-        Ok(Self(upgrade))
-    }
-}
-
-impl Upgrade {
-    /// Serves the socket for as long as the token is good that opened it.
-    fn accept<F>(
-        self,
-        access: Access,
-        serve: impl FnOnce(WebSocket) -> F + Send + 'static,
-    ) -> Response
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let serve = async move |socket| {
-            tokio::select! {
-                () = serve(socket) => {}
-                () = access.withdrawn() => {
-                    tracing::info!(token = access.name(), "a connection ends because its token does");
-                }
-            }
-        };
-        self.0
-            .read_buffer_size(READ_BUFFER)
-            .max_message_size(MAX_MESSAGE)
-            .max_frame_size(MAX_MESSAGE)
-            .on_upgrade(serve)
-    }
 }
 
 fn refuse(code: StatusCode, why: String) -> Response {

@@ -35,6 +35,9 @@ pub enum ServeError {
     /// The tokens.
     #[error(transparent)]
     Tokens(#[from] TokensError),
+    /// The certificate or its key.
+    #[error("no TLS: {0}")]
+    Tls(String),
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -5,44 +5,45 @@ mod config;
 mod endpoints;
 mod error;
 mod lake;
+mod listener;
 mod plain;
 mod socket;
+mod tls;
+mod upgrade;
 
 pub use access::{Access, AccessError, Databases, Level, Token, Tokens, TokensError, parse_time};
 pub use config::{Config, ConfigError, LakeConfig, PlainCollection, TokensConfig};
 pub use error::ServeError;
 pub use lake::{Check, CheckReport, TableReport};
+pub use tls::TlsConfig;
 
 use access::Gate;
-use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
 use endpoints::Shared;
+use futures::future;
 use headwater::plain::PlainStore;
-use headwater::{Link, Observe, Options, Peer};
+use headwater::{Connect, Link, Observe, Options, Peer};
 use headwater_materialize::{Lake, LakeOptions};
-use hyper_util::rt::TokioTimer;
 use lake::LakeFeed;
-use std::net::{SocketAddr, TcpListener};
+use listener::{Listener, listen};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How long a client may take to send a request's header.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long connections have to end when the server stops.
-const GRACE: Duration = Duration::from_secs(5);
+use tls::Tls;
 
 /// How to serve.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
     /// The address to listen on. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Another address, for metrics and administration, which then are not at the first.
+    pub admin_listen: Option<SocketAddr>,
     /// The folder that keeps the documents.
     pub data: PathBuf,
     /// The folder that gets the tables.
     pub lake: PathBuf,
-    /// Servers to exchange every database with, at `ws://HOST:PORT`.
-    pub peers: Vec<String>,
+    /// Servers to exchange every database with.
+    pub peers: Vec<Connect>,
     /// Whether to serve stock automerge-repo clients at `/`.
     pub allow_plain: bool,
     /// Whether not to warn that tokens and data can be read on their way, because something else encrypts it.
@@ -54,9 +55,10 @@ pub struct ServeOptions {
 /// A server at work. Dropping it without [`RunningServer::stop`] leaves it at work for as long as the runtime lives.
 #[derive(Debug)]
 pub struct RunningServer {
-    address: SocketAddr,
-    handle: Handle<SocketAddr>,
-    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+    main: Listener,
+    admin: Option<Listener>,
+    /// Follows the certificate's files for as long as it is there.
+    _tls: Option<Tls>,
     peer: Peer,
     links: Vec<Link>,
     feed: Arc<LakeFeed>,
@@ -69,16 +71,9 @@ pub struct RunningServer {
 pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
     let started = Instant::now();
     let gate = open_gate(&options)?;
-    let listener = TcpListener::bind(options.listen)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .map_err(|source| ServeError::Listen {
-            address: options.listen,
-            source,
-        })?;
-    let address = listener.local_addr().map_err(|source| ServeError::Listen {
-        address: options.listen,
-        source,
-    })?;
+    let tls = options.config.tls.as_ref().map(Tls::open).transpose()?;
+    let listener = listen(options.listen)?;
+    let admin_listener = options.admin_listen.map(listen).transpose()?;
     let peer = Peer::open(Options::folder(&options.data).origin("server")).await?;
     peer.observe(Observe::Batches);
     let lake_options = LakeOptions {
@@ -99,7 +94,7 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
         false => None,
     };
     feed.start(lake)?;
-    let links = options.peers.iter().map(|url| peer.link(url));
+    let links = options.peers.iter().map(|server| peer.link(server.clone()));
     let links = links.collect::<Result<Vec<_>, _>>()?;
     let shared = Arc::new(Shared {
         peer: peer.clone(),
@@ -108,24 +103,20 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
         gate,
         started,
     });
-    let handle = Handle::new();
-    let mut server = axum_server::from_tcp(listener)
-        .map_err(|source| ServeError::Listen { address, source })?
-        .handle(handle.clone())
-        .acceptor(NoDelayAcceptor::new());
-    server
-        .http_builder()
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
-    let app = endpoints::router(shared).into_make_service();
-    let serving = tokio::spawn(server.serve(app));
+    let app = endpoints::router(Arc::clone(&shared), admin_listener.is_some());
+    let main = Listener::start(listener, tls.as_ref(), app)?;
+    let admin = admin_listener
+        .map(|listener| Listener::start(listener, tls.as_ref(), endpoints::admin(shared)))
+        .transpose()?;
+    let address = main.address;
+    let admin_address = admin.as_ref().map(|listener| listener.address);
     tracing::info!(%address, data = %options.data.display(), lake = %options.lake.display(),
+        admin = admin_address.map(tracing::field::display), tls = tls.is_some(),
         allow_plain = options.allow_plain, "listening");
     Ok(RunningServer {
-        address,
-        handle,
-        serving,
+        main,
+        admin,
+        _tls: tls,
         peer,
         links,
         feed,
@@ -134,20 +125,23 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
 
 /// What keeps strangers out: tokens, or an address that only this machine reaches.
 fn open_gate(options: &ServeOptions) -> Result<Arc<Gate>, ServeError> {
-    let tokens = options.config.tokens.as_ref();
-    let address = options.listen;
-    match tokens {
-        None if !address.ip().is_loopback() => return Err(ServeError::NotLoopback { address }),
-        None => {
+    let config = &options.config;
+    let addresses = [Some(options.listen), options.admin_listen];
+    let mut addresses = addresses.into_iter().flatten();
+    let outside = addresses.find(|address| !address.ip().is_loopback());
+    match (&config.tokens, outside) {
+        (None, Some(address)) => return Err(ServeError::NotLoopback { address }),
+        (None, None) => {
             tracing::warn!("no tokens are configured: everyone on this machine can read and write");
         }
-        Some(_) if !address.ip().is_loopback() && !options.allow_insecure => {
-            tracing::warn!(%address, "tokens and data travel in clear: whoever is on their way can read them");
+        (Some(_), Some(address)) if config.tls.is_none() && !options.allow_insecure => {
+            tracing::warn!(%address, "tokens and data travel in clear, for whoever is on their way to read: configure [tls]");
         }
-        Some(_) => {}
+        (Some(_), _) => {}
     }
+    let tokens = config.tokens.as_ref();
     let file = tokens.map(|tokens| tokens.file.clone());
-    Ok(Gate::open(file, options.config.origins.clone())?)
+    Ok(Gate::open(file, config.origins.clone())?)
 }
 
 async fn open_plain(
@@ -165,7 +159,12 @@ async fn open_plain(
 impl RunningServer {
     /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.main.address
+    }
+
+    /// The address that it listens on for metrics and administration, if that is another.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|listener| listener.address)
     }
 
     /// The peer behind it.
@@ -177,26 +176,25 @@ impl RunningServer {
     pub async fn stop(self) -> Result<(), ServeError> {
         tracing::info!("stopping");
         self.links.iter().for_each(Link::close);
-        self.handle.graceful_shutdown(Some(GRACE));
-        let served = self.serving.await;
+        let admin = future::OptionFuture::from(self.admin.map(Listener::stop));
+        let (served, admin_served) = future::join(self.main.stop(), admin).await;
         let closed = self.peer.close().await;
         // The lake goes last, so that it has what was acknowledged to the last.
         tokio::task::spawn_blocking(move || self.feed.stop())
             .await
             .map_err(|error| ServeError::Internal(error.to_string()))?;
         closed?;
-        match served {
-            Ok(result) => result.map_err(ServeError::Serving),
-            Err(error) => Err(ServeError::Internal(error.to_string())),
-        }
+        served.and(admin_served.unwrap_or(Ok(())))
     }
 
     /// Resolves if the server ends by itself, which is an error.
     pub async fn ended(&mut self) -> ServeError {
-        match (&mut self.serving).await {
-            Ok(Ok(())) => ServeError::Internal("the listener ended".to_owned()),
-            Ok(Err(error)) => ServeError::Serving(error),
-            Err(error) => ServeError::Internal(error.to_string()),
+        match &mut self.admin {
+            Some(admin) => tokio::select! {
+                error = self.main.ended() => error,
+                error = admin.ended() => error,
+            },
+            None => self.main.ended().await,
         }
     }
 }

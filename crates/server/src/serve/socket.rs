@@ -37,7 +37,7 @@ fn broken(error: axum::Error) -> TransportError {
     if let Some(WsError::Capacity(CapacityError::MessageTooLong { size, max_size })) = cause {
         // The library refuses it before there is a frame to read; whoever sent it is told the same in either case.
         let (size, limit) = (*size, *max_size);
-        return TransportError(FrameError::TooLarge { size, limit }.to_string());
+        return TransportError::Broken(FrameError::TooLarge { size, limit }.to_string());
     }
-    TransportError(format!("the connection broke: {error}"))
+    TransportError::Broken(format!("the connection broke: {error}"))
 }

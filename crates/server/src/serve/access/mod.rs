@@ -8,11 +8,15 @@ pub use error::AccessError;
 pub(super) use origin::stranger;
 pub use tokens::{Databases, Level, Token, Tokens, TokensError, parse_time};
 
+use super::upgrade::Upgrade;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use headwater::transport::TOKEN_SUBPROTOCOL;
 use headwater_core::DatabaseId;
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -62,9 +66,9 @@ impl Gate {
                 None => Ok(Access(None)),
             };
         };
-        let secret = bearer(headers).ok_or(AccessError::NoToken)?;
+        let secret = secret(headers).ok_or(AccessError::NoToken)?;
         let token =
-            find(&tokens.borrow(), &tokens::digest(secret)).ok_or(AccessError::UnknownToken)?;
+            find(&tokens.borrow(), &tokens::digest(&secret)).ok_or(AccessError::UnknownToken)?;
         check_expiry(&token)?;
         Ok(Access(Some(Arc::new(Granted {
             token,
@@ -130,6 +134,19 @@ fn check_expiry(token: &Token) -> Result<(), AccessError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// The token of a request: in its `Authorization`, or in the subprotocols that a page offers.
+fn secret(headers: &HeaderMap) -> Option<Vec<u8>> {
+    if let Some(token) = bearer(headers) {
+        return Some(token.to_owned());
+    }
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    let mut names = offered
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    let token = names.find_map(|name| name.trim().strip_prefix(TOKEN_SUBPROTOCOL))?;
+    BASE64_URL_SAFE_NO_PAD.decode(token).ok()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
@@ -279,6 +296,12 @@ pub(crate) async fn authenticate(
             request.extensions_mut().insert(access);
             next.run(request).await
         }
-        Err(error) => error.into_response(),
+        Err(error) => {
+            let (mut parts, _) = request.into_parts();
+            match Upgrade::from_request_parts(&mut parts, &()).await {
+                Ok(upgrade) => upgrade.deny(error),
+                Err(_) => error.into_response(),
+            }
+        }
     }
 }

@@ -1,0 +1,103 @@
+//! An address, and what is served there.
+
+use super::error::ServeError;
+use super::tls::Tls;
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::middleware::AddExtension;
+use axum_server::accept::{Accept, NoDelayAcceptor};
+use axum_server::tls_rustls::RustlsAcceptor;
+use axum_server::{Handle, Server};
+use hyper_util::rt::TokioTimer;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+/// How long a client may take to send a request's header, and for the handshake of TLS before that.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connections have to end when the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Takes an address.
+pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|source| ServeError::Listen { address, source })
+}
+
+/// A router at work on an address.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub address: SocketAddr,
+    handle: Handle<SocketAddr>,
+    serving: JoinHandle<io::Result<()>>,
+}
+
+impl Listener {
+    /// Serves `app` on an address that was taken.
+    pub fn start(
+        listener: TcpListener,
+        tls: Option<&Tls>,
+        app: Router,
+    ) -> Result<Self, ServeError> {
+        let address = listener.local_addr().map_err(ServeError::Serving)?;
+        let handle = Handle::new();
+        let server = axum_server::from_tcp(listener)
+            .map_err(ServeError::Serving)?
+            .handle(handle.clone());
+        let plain = NoDelayAcceptor::new();
+        let serving = match tls {
+            Some(tls) => {
+                let acceptor = RustlsAcceptor::new(tls.config.clone())
+                    .handshake_timeout(HEADER_TIMEOUT)
+                    .acceptor(plain);
+                tokio::spawn(run(server.acceptor(acceptor), app))
+            }
+            None => tokio::spawn(run(server.acceptor(plain), app)),
+        };
+        Ok(Self {
+            address,
+            handle,
+            serving,
+        })
+    }
+
+    /// Ends its connections.
+    pub async fn stop(self) -> Result<(), ServeError> {
+        self.handle.graceful_shutdown(Some(GRACE));
+        match self.serving.await {
+            Ok(result) => result.map_err(ServeError::Serving),
+            Err(error) => Err(ServeError::Internal(error.to_string())),
+        }
+    }
+
+    /// Resolves if it ends by itself.
+    pub async fn ended(&mut self) -> ServeError {
+        match (&mut self.serving).await {
+            Ok(Ok(())) => ServeError::Internal("the listener ended".to_owned()),
+            Ok(Err(error)) => ServeError::Serving(error),
+            Err(error) => ServeError::Internal(error.to_string()),
+        }
+    }
+}
+
+/// What serves one connection: the router, with the address of who is at the other end.
+type Service = AddExtension<Router, ConnectInfo<SocketAddr>>;
+
+async fn run<A>(mut server: Server<SocketAddr, A>, app: Router) -> io::Result<()>
+where
+    A: Accept<TcpStream, Service, Service = Service> + Clone + Send + Sync + 'static,
+    A::Stream: AsyncRead + AsyncWrite + Unpin + Send,
+    A::Future: Send,
+{
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT);
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    server.serve(app).await
+}
