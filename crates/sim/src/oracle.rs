@@ -273,9 +273,12 @@ impl History {
         let removed_something = !standing.all.is_empty();
         if stood && !fresh && !again {
             // The value stood already, and was not written again.
+            // Maps that lost to something else are kept one by one.
+            let together =
+                merges && (matches!(old, Some(Value::Map(_))) || !matches!(act, Act::Keep));
             let keeps = |put: &Put| {
                 let kept = by.is_some_and(|by| put.made.hashes.contains(&by));
-                kept || (merges && matches!(put.value, Value::Map(_)))
+                kept || (together && matches!(put.value, Value::Map(_)))
             };
             register.supersede(&wrote.made, wrote.seen, keeps);
             return true;
