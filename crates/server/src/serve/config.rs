@@ -1,5 +1,6 @@
 //! The configuration file, in TOML.
 
+use super::limits::LimitsConfig;
 use super::tls::TlsConfig;
 use headwater_core::DocumentId;
 use serde::Deserialize;
@@ -17,6 +18,8 @@ pub struct Config {
     pub tokens: Option<TokensConfig>,
     /// The certificate for `wss://` and `https://`. Without it, nothing is encrypted.
     pub tls: Option<TlsConfig>,
+    /// How much may be asked of the server.
+    pub limits: LimitsConfig,
     /// How the lake is published and kept.
     pub lake: LakeConfig,
     /// Plain automerge-repo documents that are in the lake.
@@ -61,6 +64,7 @@ impl Default for Config {
             drill_schema: "headwater".to_owned(),
             tokens: None,
             tls: None,
+            limits: LimitsConfig::default(),
             lake: LakeConfig::default(),
             plain: Vec::new(),
         }

@@ -1,12 +1,15 @@
 //! What is at which path.
 
-use super::access::{Access, Gate, authenticate};
+use super::access::{Access, Door, Gate, authenticate};
+use super::health::Health;
 use super::lake::{Check, LakeFeed};
+use super::limits::Limits;
+use super::metrics::{self, Counts};
 use super::socket::transport;
 use super::upgrade::Upgrade;
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
@@ -22,7 +25,18 @@ pub(super) struct Shared {
     pub plain: Option<PlainStore>,
     pub feed: Arc<LakeFeed>,
     pub gate: Arc<Gate>,
+    pub limits: Arc<Limits>,
+    pub counts: Counts,
+    pub health: Health,
     pub started: Instant,
+}
+
+impl Shared {
+    /// Why storage fails, if it does.
+    pub fn storage_failure(&self) -> Option<String> {
+        let of_plain = || self.plain.as_ref()?.storage_failure();
+        self.peer.storage_failure().or_else(of_plain)
+    }
 }
 
 /// What is at the address that clients know. Metrics and administration are there too, unless they have one of their own.
@@ -45,23 +59,28 @@ pub(super) fn admin(shared: Arc<Shared>) -> Router {
 
 fn administration() -> Router<Arc<Shared>> {
     Router::new()
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(show_metrics))
         .route("/lake/{what}", post(check_lake))
 }
 
 /// Lets those in whom the gate knows, and everyone to what tells whether the server is well.
 fn guard(guarded: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {
-    let gate = Arc::clone(&shared.gate);
+    let door = Arc::new(Door {
+        gate: Arc::clone(&shared.gate),
+        limits: Arc::clone(&shared.limits),
+        counts: shared.counts.clone(),
+    });
     guarded
-        .layer(from_fn_with_state(gate, authenticate))
+        .layer(DefaultBodyLimit::max(shared.limits.body_bytes()))
+        .layer(from_fn_with_state(door, authenticate))
         .route("/healthz", get(health))
+        .layer(from_fn_with_state(Arc::clone(&shared), metrics::count))
         .with_state(shared)
 }
 
 /// 200 while everything works; 503 with what is wrong while storage or the lake fails. Both are tried again until they work.
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    let of_plain = || shared.plain.as_ref()?.storage_failure();
-    let storage = shared.peer.storage_failure().or_else(of_plain);
+    let storage = shared.storage_failure();
     let lake = shared.feed.status();
     let healthy = storage.is_none() && lake.error.is_none();
     let body = json!({
@@ -83,52 +102,12 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
     (code, Json(body)).into_response()
 }
 
-/// Gauges and counters in Prometheus' text form.
-async fn metrics(State(shared): State<Arc<Shared>>, access: Access) -> Response {
+/// Gauges and counters for Prometheus.
+async fn show_metrics(State(shared): State<Arc<Shared>>, access: Access) -> Response {
     if let Err(error) = access.read_all() {
         return error.into_response();
     }
-    let lake = shared.feed.status();
-    let ok = |failure: &Option<String>| if failure.is_none() { 1.0 } else { 0.0 };
-    let figures = [
-        (
-            "headwater_storage_ok",
-            "gauge",
-            ok(&shared.peer.storage_failure()),
-        ),
-        (
-            "headwater_databases",
-            "gauge",
-            shared.peer.open_databases().len() as f64,
-        ),
-        ("headwater_lake_ok", "gauge", ok(&lake.error)),
-        ("headwater_lake_pending_rows", "gauge", lake.pending as f64),
-        (
-            "headwater_lake_lag_seconds",
-            "gauge",
-            lake.lag.as_secs_f64(),
-        ),
-        ("headwater_lake_version", "gauge", lake.version as f64),
-        (
-            "headwater_lake_publications_total",
-            "counter",
-            lake.publications as f64,
-        ),
-        (
-            "headwater_lake_last_publication_bytes",
-            "gauge",
-            lake.bytes as f64,
-        ),
-        (
-            "headwater_lake_last_publication_seconds",
-            "gauge",
-            lake.took.as_secs_f64(),
-        ),
-    ];
-    let lines =
-        figures.map(|(name, kind, value)| format!("# TYPE {name} {kind}\n{name} {value}\n"));
-    let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4");
-    ([kind], lines.concat()).into_response()
+    metrics::answer(&shared)
 }
 
 /// Compares the lake with the databases, mends it or makes it anew, and says what came of it.

@@ -1,19 +1,26 @@
 //! An address, and what is served there.
 
 use super::error::ServeError;
+use super::limits::Limits;
+use super::metrics::{Counts, Refusal};
 use super::tls::Tls;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::middleware::AddExtension;
-use axum_server::accept::{Accept, NoDelayAcceptor};
+use axum_server::accept::Accept;
 use axum_server::tls_rustls::RustlsAcceptor;
 use axum_server::{Handle, Server};
 use hyper_util::rt::TokioTimer;
+use std::future::{Ready, ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 /// How long a client may take to send a request's header, and for the handshake of TLS before that.
@@ -41,6 +48,7 @@ impl Listener {
     pub fn start(
         listener: TcpListener,
         tls: Option<&Tls>,
+        places: Places,
         app: Router,
     ) -> Result<Self, ServeError> {
         let address = listener.local_addr().map_err(ServeError::Serving)?;
@@ -48,15 +56,14 @@ impl Listener {
         let server = axum_server::from_tcp(listener)
             .map_err(ServeError::Serving)?
             .handle(handle.clone());
-        let plain = NoDelayAcceptor::new();
         let serving = match tls {
             Some(tls) => {
                 let acceptor = RustlsAcceptor::new(tls.config.clone())
                     .handshake_timeout(HEADER_TIMEOUT)
-                    .acceptor(plain);
+                    .acceptor(places);
                 tokio::spawn(run(server.acceptor(acceptor), app))
             }
-            None => tokio::spawn(run(server.acceptor(plain), app)),
+            None => tokio::spawn(run(server.acceptor(places), app)),
         };
         Ok(Self {
             address,
@@ -81,6 +88,78 @@ impl Listener {
             Ok(Err(error)) => ServeError::Serving(error),
             Err(error) => ServeError::Internal(error.to_string()),
         }
+    }
+}
+
+/// Gives each connection a place, and ends those for which there is none.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    pub limits: Arc<Limits>,
+    pub counts: Counts,
+}
+
+impl<S> Accept<TcpStream, S> for Places {
+    type Stream = Placed;
+    type Service = S;
+    type Future = Ready<io::Result<(Placed, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let Some(place) = self.limits.connection() else {
+            self.counts.refused(Refusal::Connections);
+            return ready(Err(io::Error::other("there are too many connections")));
+        };
+        let accepted = stream.set_nodelay(true).map(|()| {
+            let _place = place;
+            (Placed { stream, _place }, service)
+        });
+        ready(accepted)
+    }
+}
+
+/// A connection that holds its place until it is gone, also when it has become a WebSocket.
+#[derive(Debug)]
+pub(super) struct Placed {
+    stream: TcpStream,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Placed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Placed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

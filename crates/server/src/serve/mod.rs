@@ -4,8 +4,11 @@ mod access;
 mod config;
 mod endpoints;
 mod error;
+mod health;
 mod lake;
+mod limits;
 mod listener;
+mod metrics;
 mod plain;
 mod socket;
 mod tls;
@@ -15,6 +18,7 @@ pub use access::{Access, AccessError, Databases, Level, Token, Tokens, TokensErr
 pub use config::{Config, ConfigError, LakeConfig, PlainCollection, TokensConfig};
 pub use error::ServeError;
 pub use lake::{Check, CheckReport, TableReport};
+pub use limits::LimitsConfig;
 pub use tls::TlsConfig;
 
 use access::Gate;
@@ -23,8 +27,11 @@ use futures::future;
 use headwater::plain::PlainStore;
 use headwater::{Connect, Link, Observe, Options, Peer};
 use headwater_materialize::{Lake, LakeOptions};
+use health::Health;
 use lake::LakeFeed;
-use listener::{Listener, listen};
+use limits::Limits;
+use listener::{Listener, Places, listen};
+use metrics::Counts;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -101,12 +108,27 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
         plain,
         feed: Arc::clone(&feed),
         gate,
+        limits: Arc::new(Limits::new(options.config.limits.clone())),
+        counts: Counts::default(),
+        health: Health::default(),
         started,
     });
+    tokio::spawn(health::watch(Arc::downgrade(&shared)));
     let app = endpoints::router(Arc::clone(&shared), admin_listener.is_some());
-    let main = Listener::start(listener, tls.as_ref(), app)?;
+    let places = Places {
+        limits: Arc::clone(&shared.limits),
+        counts: shared.counts.clone(),
+    };
+    let main = Listener::start(listener, tls.as_ref(), places, app)?;
     let admin = admin_listener
-        .map(|listener| Listener::start(listener, tls.as_ref(), endpoints::admin(shared)))
+        .map(|listener| {
+            // Whoever looks after the server gets in also when all places for clients are taken.
+            let places = Places {
+                limits: Arc::new(Limits::new(LimitsConfig::default())),
+                counts: shared.counts.clone(),
+            };
+            Listener::start(listener, tls.as_ref(), places, endpoints::admin(shared))
+        })
         .transpose()?;
     let address = main.address;
     let admin_address = admin.as_ref().map(|listener| listener.address);

@@ -8,8 +8,10 @@ pub use error::AccessError;
 pub(super) use origin::stranger;
 pub use tokens::{Databases, Level, Token, Tokens, TokensError, parse_time};
 
+use super::limits::Limits;
+use super::metrics::{Counts, Refusal};
 use super::upgrade::Upgrade;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -19,6 +21,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use headwater::transport::TOKEN_SUBPROTOCOL;
 use headwater_core::DatabaseId;
 use jiff::Timestamp;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -285,23 +288,56 @@ impl<S: Sync> FromRequestParts<S> for Access {
     }
 }
 
-/// A middleware that lets requests pass whose sender is known, with their [`Access`].
+/// What decides whether a request is answered.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub gate: Arc<Gate>,
+    pub limits: Arc<Limits>,
+    pub counts: Counts,
+}
+
+/// A middleware that lets requests pass whose sender is known and does not ask too much, with their [`Access`].
 pub(crate) async fn authenticate(
-    State(gate): State<Arc<Gate>>,
-    mut request: Request,
+    State(door): State<Arc<Door>>,
+    request: Request,
     next: Next,
 ) -> Response {
-    match gate.access(request.headers()) {
+    let access = door.gate.access(request.headers());
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let address = peer.map(|ConnectInfo(address)| *address);
+    // Before anything else, so that tokens cannot be guessed in large numbers.
+    let share = match door
+        .limits
+        .take(access.as_ref().ok(), address, request.uri())
+    {
+        Ok(share) => share,
+        Err(overloaded) => {
+            door.counts.refused(overloaded.why);
+            return overloaded.into_response();
+        }
+    };
+    let response = match access {
         Ok(access) => {
+            let mut request = request.map(|body| door.limits.timed(body));
             request.extensions_mut().insert(access);
             next.run(request).await
         }
-        Err(error) => {
-            let (mut parts, _) = request.into_parts();
-            match Upgrade::from_request_parts(&mut parts, &()).await {
-                Ok(upgrade) => upgrade.deny(error),
-                Err(_) => error.into_response(),
-            }
-        }
+        Err(error) => deny(error, request).await,
+    };
+    match response.status() {
+        StatusCode::UNAUTHORIZED => door.counts.refused(Refusal::Unauthorized),
+        StatusCode::FORBIDDEN => door.counts.refused(Refusal::Forbidden),
+        _ => {}
+    }
+    drop(share);
+    response
+}
+
+/// Tells why, in a WebSocket to those who would not see an answer.
+async fn deny(error: AccessError, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    match Upgrade::from_request_parts(&mut parts, &()).await {
+        Ok(upgrade) => upgrade.deny(error),
+        Err(_) => error.into_response(),
     }
 }

@@ -1,6 +1,8 @@
 //! Who may do what at a server with tokens.
 
+#[path = "../command/mod.rs"]
 mod command;
+mod limits;
 
 use command::{Server, fails, ok, ok_json};
 use headwater_core::DatabaseId;

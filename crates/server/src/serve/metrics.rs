@@ -1,0 +1,289 @@
+//! What the server tells Prometheus.
+
+use super::endpoints::Shared;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+/// The upper ends of the classes of durations, in seconds.
+const SECONDS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0, 60.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: &'static str,
+    /// As the router has it, so that there are no more of them than routes.
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// Why something was not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Its token is missing, unknown or expired.
+    Unauthorized,
+    /// Its token does not reach so far, or a page of elsewhere sent it.
+    Forbidden,
+    /// Its sender asks too often.
+    Rate,
+    /// Too many requests are being answered.
+    Requests,
+    /// Too many requests wait for changes.
+    Waiting,
+    /// There are too many connections.
+    Connections,
+}
+
+impl Refusal {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Rate => "rate",
+            Self::Requests => "requests",
+            Self::Waiting => "waiting",
+            Self::Connections => "connections",
+        }
+    }
+
+    const ALL: [Self; 6] = [
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Rate,
+        Self::Requests,
+        Self::Waiting,
+        Self::Connections,
+    ];
+}
+
+/// What is counted as it happens.
+#[derive(Debug, Clone)]
+pub(crate) struct Counts {
+    answered: Family<Answered, Counter>,
+    took: Family<Route, Histogram>,
+    refused: Family<Reason, Counter>,
+    /// How often storage began to fail.
+    pub storage_failures: Counter,
+    /// How often the lake began to fail.
+    pub lake_failures: Counter,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        let refused = Family::default();
+        for refusal in Refusal::ALL {
+            // A counter that is there from the start shows its first increase.
+            let _: &Counter = &refused.get_or_create(&Reason {
+                reason: refusal.name(),
+            });
+        }
+        Self {
+            answered: Family::default(),
+            took: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            refused,
+            storage_failures: Counter::default(),
+            lake_failures: Counter::default(),
+        }
+    }
+}
+
+impl Counts {
+    /// Something was not served.
+    pub fn refused(&self, refusal: Refusal) {
+        let reason = refusal.name();
+        self.refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "headwater_http_requests",
+            "Requests answered, by route and status",
+            self.answered.clone(),
+        );
+        registry.register(
+            "headwater_http_request_seconds",
+            "How long requests took to be answered",
+            self.took.clone(),
+        );
+        registry.register(
+            "headwater_refused",
+            "What was not served, by reason",
+            self.refused.clone(),
+        );
+        registry.register(
+            "headwater_storage_failures",
+            "How often storage began to fail",
+            self.storage_failures.clone(),
+        );
+        registry.register(
+            "headwater_lake_failures",
+            "How often publishing began to fail",
+            self.lake_failures.clone(),
+        );
+    }
+}
+
+/// A middleware that counts what is answered.
+pub(super) async fn count(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let method = method(request.method());
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or("other", MatchedPath::as_str).to_owned();
+    let begun = Instant::now();
+    let response = next.run(request).await;
+    let counts = &shared.counts;
+    let took = begun.elapsed().as_secs_f64();
+    counts
+        .took
+        .get_or_create(&Route {
+            route: route.clone(),
+        })
+        .observe(took);
+    let status = response.status().as_u16();
+    let answered = Answered {
+        method,
+        route,
+        status,
+    };
+    counts.answered.get_or_create(&answered).inc();
+    response
+}
+
+/// A method's name; whoever invents methods does not make labels.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
+
+/// All of it in OpenMetrics' text form.
+pub(super) fn answer(shared: &Arc<Shared>) -> Response {
+    let mut registry = Registry::default();
+    shared.counts.register(&mut registry);
+    registry.register_collector(Box::new(Readings(Arc::downgrade(shared))));
+    let mut written = String::new();
+    // Writing to a string does not fail.
+    let _ = text::encode(&mut written, &registry);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], written).into_response()
+}
+
+/// What is read when it is asked for.
+struct Readings(Weak<Shared>);
+
+impl fmt::Debug for Readings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Readings")
+    }
+}
+
+impl Collector for Readings {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(shared) = self.0.upgrade() else {
+            return Ok(());
+        };
+        let lake = shared.feed.status();
+        let ok = |failing: bool| if failing { 0.0 } else { 1.0 };
+        let storage = shared.storage_failure();
+        let gauges = [
+            (
+                "headwater_storage_ok",
+                "Whether storage works",
+                ok(storage.is_some()),
+            ),
+            (
+                "headwater_storage_failing_seconds",
+                "For how long storage has failed",
+                shared.health.storage.seconds(),
+            ),
+            (
+                "headwater_databases",
+                "Databases that are open",
+                shared.peer.open_databases().len() as f64,
+            ),
+            (
+                "headwater_lake_ok",
+                "Whether publishing works",
+                ok(lake.error.is_some()),
+            ),
+            (
+                "headwater_lake_failing_seconds",
+                "For how long publishing has failed",
+                shared.health.lake.seconds(),
+            ),
+            (
+                "headwater_lake_pending_rows",
+                "Rows that wait to be published",
+                lake.pending as f64,
+            ),
+            (
+                "headwater_lake_lag_seconds",
+                "How long the oldest change waits to be published",
+                lake.lag.as_secs_f64(),
+            ),
+            (
+                "headwater_lake_version",
+                "The number of the last snapshot",
+                lake.version as f64,
+            ),
+            (
+                "headwater_lake_last_publication_bytes",
+                "What the last publication wrote",
+                lake.bytes as f64,
+            ),
+            (
+                "headwater_lake_last_publication_seconds",
+                "How long the last publication took",
+                lake.took.as_secs_f64(),
+            ),
+            (
+                "headwater_connections",
+                "Connections at the address of clients",
+                shared.limits.connections_in_use() as f64,
+            ),
+            (
+                "headwater_uptime_seconds",
+                "How long the server has run",
+                shared.started.elapsed().as_secs_f64(),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        let counter = ConstCounter::new(lake.publications);
+        let help = "Publications";
+        let name = "headwater_lake_publications";
+        let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+        counter.encode(metric)
+    }
+}
