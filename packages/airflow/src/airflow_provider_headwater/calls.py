@@ -86,7 +86,7 @@ def writes(database: str, writes: Sequence[Mapping[str, Any]], *, key: str, orig
     return Call("POST", _path("databases", database, "writes"), json={"writes": list(writes)}, headers=headers)
 
 
-def conflicts(database: str, *, collection: str | None = None, after: str | None = None, limit: int | None = None) -> Call:
+def conflicts(database: str, collection: str, *, after: str | None = None, limit: int | None = None) -> Call:
     """A page of what lost and is not settled."""
     params = _params(collection=collection, after=after, limit=limit)
     return Call("GET", _path("databases", database, "conflicts"), params=params)

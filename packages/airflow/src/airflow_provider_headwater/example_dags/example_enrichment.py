@@ -35,4 +35,4 @@ def enriched(**_: Any) -> Iterator[dict[str, Any]]:
 
 
 with DAG("headwater_enrichment", schedule=timedelta(hours=6), catchup=False, max_active_runs=1, tags=["headwater"]) as dag:
-    HeadwaterPushOperator(task_id="enrich", database=DATABASE, collection="airports", records=enriched)
+    HeadwaterPushOperator(task_id="enrich", database=DATABASE, collection="airports", python_callable=enriched)

@@ -37,5 +37,5 @@ def totals(ti: Any, **_: Any) -> Iterator[dict[str, Any]]:
 
 with DAG(NAME, schedule=schedule, catchup=False, max_active_runs=1, tags=["headwater"]) as dag:
     pull = HeadwaterPullOperator(task_id="pull", directory=f"{FILES}/orders", on_expired="snapshot", **feed)
-    push = HeadwaterPushOperator(task_id="push", database=DATABASE, collection="orders", records=totals)
+    push = HeadwaterPushOperator(task_id="push", database=DATABASE, collection="orders", python_callable=totals)
     pull >> push

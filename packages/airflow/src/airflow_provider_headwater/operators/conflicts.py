@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_headwater import calls
+from airflow_provider_headwater.errors import HeadwaterRefused
 from airflow_provider_headwater.hooks import HeadwaterHook
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class HeadwaterSettleConflictsOperator(BaseOperator):
     The XCom is ``{"settled": n, "left": n}``.
 
     :param database: the database's id. (templated)
-    :param collection: the collection; all of them if not given. (templated)
+    :param collection: the collection. (templated)
     :param decide: gets a conflict as the API lists it and returns ``{"accept": True}`` to keep what is shown,
         ``{"keep": id}`` to take a value that lost, ``{"write": value}`` for another one, or None to leave it.
     :param origin: who the settlement says it is from. (templated)
@@ -44,7 +45,7 @@ class HeadwaterSettleConflictsOperator(BaseOperator):
         self,
         *,
         database: str,
-        collection: str | None = None,
+        collection: str,
         decide: Decide = accept,
         origin: str = "airflow:{{ dag.dag_id }}",
         headwater_conn_id: str = HeadwaterHook.default_conn_name,
@@ -67,15 +68,24 @@ class HeadwaterSettleConflictsOperator(BaseOperator):
                     left += 1
                     continue
                 place = {name: conflict[name] for name in ("collection", "key", "path")}
-                client.run(calls.settle(self.database, {**place, **decision}, origin=self.origin))
-                settled += 1
+                settled += self._settle(client, {**place, **decision})
         self.log.info("%s conflicts settled, %s left", settled, left)
         return {"settled": settled, "left": left}
+
+    def _settle(self, client: Client, how: dict[str, Any]) -> bool:
+        """Return whether it was there to be settled; someone else, or this task's last try, may have been sooner."""
+        try:
+            client.run(calls.settle(self.database, how, origin=self.origin))
+        except HeadwaterRefused as refused:
+            if refused.code == "nothing-to-settle":
+                return False
+            raise
+        return True
 
     def _conflicts(self, client: Client) -> Iterator[dict[str, Any]]:
         after: str | None = None
         while True:
-            page = client.run(calls.conflicts(self.database, collection=self.collection, after=after, limit=500))
+            page = client.run(calls.conflicts(self.database, self.collection, after=after, limit=500))
             yield from page["conflicts"]
             after = page.get("next")
             if after is None:

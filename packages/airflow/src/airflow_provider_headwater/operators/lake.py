@@ -59,13 +59,17 @@ class HeadwaterVerifyLakeOperator(BaseOperator):
         :raises LakeDiffers: naming the tables and what to do.
         """
         report = HeadwaterHook(self.headwater_conn_id).run(calls.verify_lake())
-        differing = [table for table in report["tables"] if table.get("differences")]
+        tables = report["tables"]
+        rows = sum(table["rows"] for table in tables)
+        if report["ok"]:
+            return {"tables": len(tables), "rows": rows}
+        differing = [table for table in tables if table["differing"] or table["records_hash"] != table["rows_hash"]]
         for table in differing:
-            self.log.error("%s", table)
-        if differing:
-            names = ", ".join(str(table.get("table")) for table in differing[:_NAMED])
-            raise LakeDiffers(
-                f"{len(differing)} of {len(report['tables'])} tables differ from the records, among them {names}: the log "
-                "has how; `headwater lake repair` mends them from the records, which are whole"
-            )
-        return {"tables": len(report["tables"]), "rows": sum(table.get("rows", 0) for table in report["tables"])}
+            self.log.error("%s of %s: these keys differ: %s", table["collection"], table["database"], table["differing"])
+        for damage in report["damaged"][:_NAMED]:
+            self.log.error("%s", damage)
+        names = ", ".join(table["collection"] for table in differing[:_NAMED]) or "none"
+        raise LakeDiffers(
+            f"{len(differing)} of {len(tables)} tables differ from the records ({names}), {len(report['damaged'])} files are "
+            "damaged: the log has which; `headwater lake repair` mends them from the records, which are whole"
+        )

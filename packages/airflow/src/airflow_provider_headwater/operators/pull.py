@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_headwater.client import Client
+
+#: What the server takes as the name of a holder, in bytes.
+_LONGEST_HOLDER = 200
 
 OnExpired = Literal["fail", "snapshot", "oldest"]
 
@@ -91,7 +95,8 @@ class HeadwaterPullOperator(BaseOperator):
         """Pull until nothing is left, or until ``max_pages``."""
         instance = context["ti"]
         # Without the run: what a run that died has leased is for the next one.
-        holder = f"{instance.dag_id}/{instance.task_id}/{instance.map_index}"
+        name = f"{instance.dag_id}/{instance.task_id}/{instance.map_index}"
+        holder = name if len(name.encode()) <= _LONGEST_HOLDER else hashlib.sha256(name.encode()).hexdigest()
         with HeadwaterHook(self.headwater_conn_id).client() as client:
             client.run(
                 calls.ensure_consumer(
@@ -115,23 +120,26 @@ class HeadwaterPullOperator(BaseOperator):
         files: list[str] = []
         changes = 0
         while True:
-            page = self._lease(client, holder)
+            page = self._waiting_for_lease(
+                client,
+                calls.pull(self.database, self.consumer, limit=self.page_size, lease_s=self.lease_s, holder=holder),
+            )
             if page["changes"]:
                 path = Path(self.directory) / pages.file_name(page["from"])
                 changes += pages.write(path, page["changes"])
                 files.append(str(path))
-            if page["cursor"] != page["from"]:
-                client.run(calls.commit(self.database, self.consumer, page["cursor"]))
+            # Without a lease there is nothing but what is left out, which the server will not look at again for long.
+            if page.get("lease"):
+                self._waiting_for_lease(client, calls.commit(self.database, self.consumer, page["cursor"]))
             if not page["more"] or len(files) >= self.max_pages:
                 return {"files": files, "changes": changes, "cursor": page["cursor"], "more": page["more"]}
 
-    def _lease(self, client: Client, holder: str) -> Any:
-        call = calls.pull(self.database, self.consumer, limit=self.page_size, lease_s=self.lease_s, holder=holder)
+    def _waiting_for_lease(self, client: Client, call: calls.Call) -> Any:
+        """Run a call; that another one has the page ends by itself, so then another try can help."""
         try:
             return client.run(call)
         except HeadwaterRefused as refused:
-            if refused.code == "leased":
-                # It ends by itself, so another try can help.
+            if refused.code in {"leased", "not-leased"}:
                 raise HeadwaterUnavailable(str(refused)) from refused
             raise
 

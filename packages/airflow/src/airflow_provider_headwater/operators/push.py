@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MOST_WRITES = 10_000
 _MOST_BYTES = 8 << 20
 
-Records = Iterable[Mapping[str, Any]] | Callable[..., Iterable[Mapping[str, Any]]]
+Records = Iterable[Mapping[str, Any]]
 
 
 class HeadwaterPushOperator(BaseOperator):
@@ -34,15 +34,15 @@ class HeadwaterPushOperator(BaseOperator):
     gets the first answer for the batches that are applied. So does a task that is cleared and gives the same records:
     nothing is written again over what people wrote since.
 
-    The XCom is ``{"records": n, "batches": n, "cursor": c}``.
+    The XCom is ``{"records": n, "batches": n}``.
 
     :param database: the database's id. (templated)
     :param collection: the collection. (templated)
-    :param records: the records: a list, or a function that is called with the context and returns or yields them.
-        (templated if a list)
+    :param records: the records. (templated)
+    :param python_callable: a function that is called with the context and returns or yields the records, instead.
     :param files: files with a record a line, instead of ``records``. (templated)
-    :param op: ``patch`` sets the fields of ``value`` and leaves the others, ``put`` makes the record exactly ``value``,
-        ``delete`` deletes it.
+    :param op: ``patch`` sets the fields of ``value`` in a record that is there, and leaves the others; ``put`` makes the
+        record exactly ``value``, also if there is none; ``delete`` deletes it.
     :param if_changed: ``merge`` or ``fail``: what happens to a write whose record changed since its ``version``.
     :param origin: who the changes say they are from; pull with ``exclude_origin`` of the same leaves them out. (templated)
     :param batch_size: the most records of a batch, up to 10,000.
@@ -58,6 +58,7 @@ class HeadwaterPushOperator(BaseOperator):
         database: str,
         collection: str,
         records: Records | str | None = None,
+        python_callable: Callable[..., Records] | None = None,
         files: Sequence[str] | str | None = None,
         op: Literal["patch", "put", "delete"] = "patch",
         if_changed: OnChange | None = None,
@@ -70,6 +71,7 @@ class HeadwaterPushOperator(BaseOperator):
         self.database = database
         self.collection = collection
         self.records = records
+        self.python_callable = python_callable
         self.files = files
         self.op = op
         self.if_changed = if_changed
@@ -81,20 +83,16 @@ class HeadwaterPushOperator(BaseOperator):
         """Write all records; what is returned is durable."""
         if not 1 <= self.batch_size <= _MOST_WRITES:
             raise AirflowFailException(f"batch_size is {self.batch_size}: choose 1 to {_MOST_WRITES}")
-        if (self.records is None) == (self.files is None):
-            raise AirflowFailException("give either records or files")
+        if [self.records, self.python_callable, self.files].count(None) != 2:
+            raise AirflowFailException("give one of records, python_callable and files")
         instance = context["ti"]
         run = f"{instance.dag_id}\0{instance.task_id}\0{instance.run_id}\0{instance.map_index}"
-        written: dict[str, Any] = {"records": 0, "batches": 0, "cursor": None}
+        written = {"records": 0, "batches": 0}
         with HeadwaterHook(self.headwater_conn_id).client() as client:
             for number, batch in enumerate(_batches(self._writes(context), self.batch_size)):
                 key = _key(run, number, self.database, batch)
-                answer = client.run(calls.writes(self.database, batch, key=key, origin=self.origin))
-                written = {
-                    "records": written["records"] + len(batch),
-                    "batches": number + 1,
-                    "cursor": answer.get("cursor"),
-                }
+                client.run(calls.writes(self.database, batch, key=key, origin=self.origin))
+                written = {"records": written["records"] + len(batch), "batches": number + 1}
         self.log.info("%s records in %s batches", written["records"], written["batches"])
         return written
 
@@ -106,11 +104,11 @@ class HeadwaterPushOperator(BaseOperator):
             write = {"op": self.op, "collection": self.collection, "if_changed": self.if_changed, **record}
             yield {name: value for name, value in write.items() if value is not None}
 
-    def _records(self, context: Context) -> Iterable[Mapping[str, Any]]:
+    def _records(self, context: Context) -> Records:
         if self.files is not None:
             return _lines([self.files] if isinstance(self.files, str) else self.files)
-        if callable(self.records):
-            return self.records(**context)
+        if self.python_callable is not None:
+            return self.python_callable(**context)
         if isinstance(self.records, str):
             # A template that was rendered as text.
             return json.loads(self.records)
@@ -127,13 +125,16 @@ def _lines(files: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 def _batches(writes: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
     batch: list[dict[str, Any]] = []
+    keys: set[str] = set()
     room = _MOST_BYTES
     for write in writes:
         length = len(json.dumps(write, ensure_ascii=False).encode())
-        if batch and (len(batch) >= size or length > room):
+        # A batch writes a record once: the second time is for the next one.
+        if batch and (len(batch) >= size or length > room or write["key"] in keys):
             yield batch
-            batch, room = [], _MOST_BYTES
+            batch, keys, room = [], set(), _MOST_BYTES
         batch.append(write)
+        keys.add(write["key"])
         room -= length
     if batch:
         yield batch
