@@ -5,7 +5,7 @@ use crate::edit::WriteContext;
 use crate::genesis::{Header, is_first};
 use crate::step::Step;
 use automerge::transaction::CommitOptions;
-use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, ReadDoc as _};
+use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, PatchLog, ReadDoc as _};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -72,6 +72,29 @@ struct Message {
     /// The change of the same document that this one takes back, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     undoes: Option<String>,
+    /// The request that it was made for, by which that is found again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
+}
+
+/// The request that a change with this message was made for, as it claims.
+pub(crate) fn made_for(message: Option<&str>) -> Option<String> {
+    let message = message.filter(|message| message.contains("\"request\""))?;
+    let message: Message = serde_json::from_str(message).ok()?;
+    message.request
+}
+
+/// How steps become a change, beside what they do.
+#[derive(Clone, Copy)]
+pub(crate) struct Making<'a> {
+    pub actor: &'a ActorId,
+    pub context: &'a WriteContext,
+    /// The change that they take back.
+    pub undoes: Option<ChangeHash>,
+    /// The request that they are made for.
+    pub request: Option<&'a str>,
+    /// What their writer had seen, if not all that there is. The actor must be a fresh one then.
+    pub seen: Option<&'a [ChangeHash]>,
 }
 
 /// The change that a change with this message takes back, as it claims.
@@ -240,18 +263,17 @@ impl Document {
         }
     }
 
-    /// Carries out `steps` as one change of `actor`; `None` if there are none. `undoes` is the change that they take back.
+    /// Carries out `steps` as one change; `None` if there are none.
     pub fn commit(
         &mut self,
         steps: Vec<Step>,
-        actor: &ActorId,
-        context: &WriteContext,
-        undoes: Option<ChangeHash>,
+        making: Making<'_>,
     ) -> Result<Option<Change>, AutomergeError> {
         if steps.is_empty() {
             return Ok(None);
         }
-        self.doc.set_actor(actor.clone());
+        let context = making.context;
+        self.doc.set_actor(making.actor.clone());
         let provenance = Provenance {
             origin: context.origin.clone(),
             user: context.user.clone(),
@@ -259,14 +281,21 @@ impl Document {
         };
         let message = Message {
             provenance,
-            undoes: undoes.map(|hash| hash.to_string()),
+            undoes: making.undoes.map(|hash| hash.to_string()),
+            request: making.request.map(str::to_owned),
         };
         // A struct of strings and integers always has a JSON form.
         let message = serde_json::to_string(&message).unwrap_or_default();
         let options = CommitOptions::default()
             .with_message(message)
             .with_time(context.at.div_euclid(1000));
-        let mut tx = self.doc.transaction();
+        let mut tx = match making.seen {
+            None => self.doc.transaction(),
+            Some(heads) => self
+                .doc
+                .transaction_at(PatchLog::null(), heads)
+                .map_err(|error| AutomergeError::InvalidActorId(error.to_string()))?,
+        };
         for step in steps {
             // Leaving early drops the transaction, which rolls it back.
             step.run(&mut tx)?;

@@ -242,6 +242,42 @@ pub enum WriteError {
         /// The most.
         max: u64,
     },
+    /// The record is not as it was at the version that the writer gave.
+    #[error(
+        "{collection} {key:?} has changed since the version that this write gives; read it again, or write with if_changed=merge"
+    )]
+    Changed {
+        /// The collection.
+        collection: String,
+        /// The key.
+        key: String,
+    },
+    /// A version that this database did not give for the record.
+    #[error(
+        "{collection} {key:?} never had the version that this write gives; read the record again"
+    )]
+    UnknownVersion {
+        /// The collection.
+        collection: String,
+        /// The key.
+        key: String,
+    },
+    /// Several writes of one record in one transaction.
+    #[error("{collection} {key:?} is written twice; write each record once")]
+    Repeated {
+        /// The collection.
+        collection: String,
+        /// The key.
+        key: String,
+    },
+    /// One of several writes that are made together or not at all.
+    #[error("write {index} (from 0) cannot be done, so none was: {source}")]
+    OneOf {
+        /// Which one, from 0.
+        index: usize,
+        /// Why.
+        source: Box<WriteError>,
+    },
     /// The document could not take the change: a defect of ours.
     #[error("internal error while writing {key:?}: {source}")]
     Internal {
@@ -301,7 +337,8 @@ pub fn put_cost(record: &Record) -> usize {
     record_bytes(record) + 8 * record.values().map(ops).sum::<usize>()
 }
 
-pub(crate) fn check_patch(key: &str, patch: &Patch) -> Result<(), WriteError> {
+/// Checks a patch; gives its size in bytes.
+pub(crate) fn check_patch(key: &str, patch: &Patch) -> Result<usize, WriteError> {
     fn size(patch: &Patch, depth: usize) -> Result<usize, WriteError> {
         let mut bytes = 0;
         for (field, edit) in patch {
@@ -328,7 +365,9 @@ pub(crate) fn check_patch(key: &str, patch: &Patch) -> Result<(), WriteError> {
         }
         Ok(bytes)
     }
-    check_size(key, size(patch, 0)?)
+    let bytes = size(patch, 0)?;
+    check_size(key, bytes)?;
+    Ok(bytes)
 }
 
 fn check_size(key: &str, bytes: usize) -> Result<(), WriteError> {

@@ -3,6 +3,7 @@
 use crate::catalog::{Collection, CollectionSchema, DEFAULT_PARTITIONS, FieldType, MAX_PARTITIONS};
 use crate::conflict::{Look, Settlement};
 use crate::database::Database;
+use crate::document::Making;
 use crate::edit::{
     Edit, Patch, WriteContext, WriteError, check_collection, check_key, check_patch, check_record,
 };
@@ -19,7 +20,7 @@ use crate::typed::Known;
 use crate::undo::{Undone, UndoneWrite, existed, states};
 use crate::undone::{check_author, target};
 use crate::value::{Record, Value};
-use automerge::{AutomergeError, Change, ChangeHash, ReadDoc as _};
+use automerge::{ActorId, AutomergeError, Change, ChangeHash, ReadDoc as _};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -124,7 +125,7 @@ struct Pending {
 }
 
 /// The operations of a write, by partition.
-type Steps = BTreeMap<Partition, Vec<Step>>;
+pub(crate) type Steps = BTreeMap<Partition, Vec<Step>>;
 
 /// What a write is to do.
 #[derive(Default)]
@@ -179,7 +180,9 @@ impl Database {
         let mut undoes = BTreeMap::new();
         let mut plan_one = |key: &str, action: Action<'_>| -> Result<(), WriteError> {
             check_key(key)?;
-            let (before, changed) = self.plan_record(collection, key, action, &mut steps)?;
+            let writer = Writer::now(&self.actor);
+            let (before, changed) =
+                self.plan_record(collection, key, action, writer, &mut steps)?;
             if changed {
                 let key = key.to_owned();
                 pending.push(Pending { key, before });
@@ -261,15 +264,21 @@ impl Database {
     }
 
     /// Plans the write of one record; gives what it was, and whether anything is to change.
-    fn plan_record(
+    pub(crate) fn plan_record(
         &self,
         collection: &str,
         key: &str,
         action: Action<'_>,
+        writer: Writer<'_>,
         steps: &mut Steps,
     ) -> Result<(Look, bool), WriteError> {
         let home = self.home(collection, key);
         let (mut partitions, mut views) = self.views(collection, key);
+        if let Some(seen) = writer.seen {
+            for (partition, view) in partitions.iter().zip(&mut views) {
+                view.at = seen.get(partition).map(Vec::as_slice);
+            }
+        }
         let empty;
         if partitions.last() != Some(&&home) {
             // The document that new records go to is not there yet; an empty one stands in for it while planning.
@@ -279,7 +288,7 @@ impl Database {
         }
         let found = self.find(collection, &views, key);
         let reader = self.reader(collection, &views);
-        let mut plan = Plan::new(reader, &self.actor);
+        let mut plan = Plan::new(reader, writer.actor);
         let counts: Vec<u32> = partitions.iter().map(|partition| partition.count).collect();
         let contested = Contested {
             key,
@@ -315,7 +324,7 @@ impl Database {
         };
         let created = plan
             .take_created()
-            .or_else(|| creates.then(|| record_to_hydrate(&Record::new(), &self.actor)));
+            .or_else(|| creates.then(|| record_to_hydrate(&Record::new(), writer.actor)));
         let bucket = bucket_object(Placement::of(key).bucket());
         let created = created.map(|map| {
             let rank = partitions.len() - 1;
@@ -334,7 +343,7 @@ impl Database {
     }
 
     /// Nobody would take a change with too many operations, nor any later one of its document.
-    fn check_ops(&self, collection: &str, steps: &Steps) -> Result<(), WriteError> {
+    pub(crate) fn check_ops(&self, collection: &str, steps: &Steps) -> Result<(), WriteError> {
         let max = self.limits.ops_per_change;
         for (partition, steps) in steps {
             let stored = self.stored(&partition.document(&self.id));
@@ -359,12 +368,22 @@ impl Database {
         local: &mut LocalWrite,
     ) -> Result<(), WriteError> {
         let mut by = None;
+        let actor = self.actor.clone();
         for (partition, steps) in planned.steps {
             let id = partition.document(&self.id);
             self.ensure(&partition)
                 .map_err(internal(&write.collection))?;
             let undoes = planned.undoes.get(&id).copied();
-            let change = self.commit(id, steps, write, undoes, local)?;
+            let making = Making {
+                actor: &actor,
+                context: &write.context,
+                undoes,
+                request: None,
+                seen: None,
+            };
+            let change = self
+                .commit(id, steps, making, local)
+                .map_err(internal(&write.collection))?;
             let hash = change.as_ref().map(Change::hash);
             local.written.changes.extend(hash.map(|hash| (id, hash)));
             by = change.as_ref().map(Attribution::of).or(by);
@@ -380,22 +399,18 @@ impl Database {
         Ok(())
     }
 
-    fn commit(
+    pub(crate) fn commit(
         &mut self,
         id: DocumentId,
         steps: Vec<Step>,
-        write: &Write,
-        undoes: Option<ChangeHash>,
+        making: Making<'_>,
         local: &mut LocalWrite,
-    ) -> Result<Option<Change>, WriteError> {
-        let actor = self.actor.clone();
+    ) -> Result<Option<Change>, AutomergeError> {
         let fresh = self.fresh.contains(&id);
         let Some(document) = self.document_mut(id) else {
             return Ok(None);
         };
-        let change = document
-            .commit(steps, &actor, &write.context, undoes)
-            .map_err(internal(&write.collection))?;
+        let change = document.commit(steps, making)?;
         if let Some(change) = &change {
             if fresh {
                 local.changes.push((id, document.genesis.clone()));
@@ -406,7 +421,11 @@ impl Database {
         Ok(change)
     }
 
-    fn declare_if_new(&mut self, write: &Write, local: &mut LocalWrite) -> Result<(), WriteError> {
+    pub(crate) fn declare_if_new(
+        &mut self,
+        write: &Write,
+        local: &mut LocalWrite,
+    ) -> Result<(), WriteError> {
         let declared = self
             .collections
             .get(&write.collection)
@@ -446,13 +465,26 @@ impl Database {
             .map(|map| Step::Put(bucket, name.clone(), map));
         let steps = plan.steps.into_iter().map(|(_, step)| step).chain(created);
         let steps: Vec<_> = steps.collect();
-        self.commit(self.id.root(), steps, write, None, local)?;
+        let actor = self.actor.clone();
+        let making = Making {
+            actor: &actor,
+            context: &write.context,
+            undoes: None,
+            request: None,
+            seen: None,
+        };
+        self.commit(self.id.root(), steps, making, local)
+            .map_err(internal(&write.collection))?;
         let changed = self.refresh_catalog([name.clone()]);
         self.catalog_events(changed, &mut local.events);
         Ok(())
     }
 
-    fn fit_record(&self, collection: &str, record: &Record) -> Result<Record, WriteError> {
+    pub(crate) fn fit_record(
+        &self,
+        collection: &str,
+        record: &Record,
+    ) -> Result<Record, WriteError> {
         record
             .iter()
             .map(|(name, value)| {
@@ -489,7 +521,7 @@ impl Database {
         }))
     }
 
-    fn fit_patch(&self, collection: &str, patch: &Patch) -> Result<Patch, WriteError> {
+    pub(crate) fn fit_patch(&self, collection: &str, patch: &Patch) -> Result<Patch, WriteError> {
         patch
             .iter()
             .map(|(name, edit)| {
@@ -532,9 +564,23 @@ impl Database {
     }
 }
 
+/// Who plans a write, and what they had seen.
+#[derive(Clone, Copy)]
+pub(crate) struct Writer<'a> {
+    pub actor: &'a ActorId,
+    /// The heads of each partition, if not all that there is.
+    pub seen: Option<&'a BTreeMap<Partition, Vec<ChangeHash>>>,
+}
+
+impl<'a> Writer<'a> {
+    pub fn now(actor: &'a ActorId) -> Self {
+        Self { actor, seen: None }
+    }
+}
+
 /// What to do with one record.
 #[derive(Clone, Copy)]
-enum Action<'a> {
+pub(crate) enum Action<'a> {
     Put(&'a Record, &'a Known),
     Patch(&'a Patch),
     Delete,
@@ -599,7 +645,7 @@ fn as_patch(record: Record) -> Patch {
         .collect()
 }
 
-fn internal(key: &str) -> impl Fn(AutomergeError) -> WriteError {
+pub(crate) fn internal(key: &str) -> impl Fn(AutomergeError) -> WriteError {
     let key = key.to_owned();
     move |source| WriteError::Internal {
         key: key.clone(),

@@ -1,6 +1,7 @@
 //! The folder of tables.
 
 mod commit;
+mod feed;
 
 use crate::changes::{ChangeEvent, Cursor, event_of};
 use crate::collection::{Collection, Pending, Step};
@@ -24,6 +25,8 @@ use std::fmt::Write as _;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
+
+pub use feed::{FeedPage, FeedQuery, Place as FeedPlace};
 
 type Result<T> = std::result::Result<T, LakeError>;
 

@@ -191,7 +191,10 @@ mod tests;
 pub use changes::{ChangeEvent, Cursor, EditClaims, ParseCursorError};
 pub use declared::{Declaration, Declarations, DeclaredType, declarations};
 pub use error::LakeError;
-pub use lake::{Absorbed, Lake, LakeOptions, MAX_NESTING, Published, RowChange, canonical};
+pub use lake::{
+    Absorbed, FeedPage, FeedPlace, FeedQuery, Lake, LakeOptions, MAX_NESTING, Published, RowChange,
+    canonical,
+};
 pub use names::{DATABASE, KEY, MORE};
 pub use number::Number;
 pub use rejected::Rejected;

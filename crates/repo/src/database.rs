@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::link::Link;
 use crate::node::Node;
 use crate::peer::Peer;
-use crate::replica::DatabaseReplica;
+use crate::replica::{Asked, DatabaseReplica, Done};
 use crate::runtime;
 use crate::session::Joined;
 use crate::subscription::{Listener, Subscription};
@@ -14,7 +14,8 @@ use crate::transport::MaybeSend;
 use crate::{Collection, DatabaseId};
 use futures::channel::oneshot;
 use headwater_core::{
-    CollectionSchema, Conflict, ConflictEvent, Operation, Write, WriteContext, Written, catalog,
+    CollectionSchema, Conflict, ConflictEvent, Operation, Transaction, Version, Write,
+    WriteContext, Written, catalog,
 };
 use headwater_sync::connection::RemotePeer;
 use headwater_sync::engine::{ConnectionId, Peer as EnginePeer, WriteError as NotWritten};
@@ -28,6 +29,8 @@ use tokio::sync::watch;
 pub struct Database {
     peer: Peer,
     pub(crate) node: Arc<DatabaseNode>,
+    /// Who writes through this handle: the origin and the user.
+    writer: Option<Arc<(Option<String>, Option<String>)>>,
 }
 
 #[derive(Debug)]
@@ -84,7 +87,19 @@ impl DatabaseNode {
 
 impl Database {
     pub(crate) fn new(peer: Peer, node: Arc<DatabaseNode>) -> Self {
-        Self { peer, node }
+        Self {
+            peer,
+            node,
+            writer: None,
+        }
+    }
+
+    /// A handle for what is written in the name of someone else than the peer's options say.
+    pub fn written_by(&self, origin: Option<String>, user: Option<String>) -> Self {
+        Self {
+            writer: Some(Arc::new((origin, user))),
+            ..self.clone()
+        }
     }
 
     /// Its id, by which others open it.
@@ -113,6 +128,19 @@ impl Database {
     /// What was declared of a collection and lost to what others declared. It is settled by declaring again.
     pub fn declaration_conflicts(&self, collection: &str) -> Vec<Conflict> {
         self.inspect(|core| core.declaration_conflicts(collection))
+    }
+
+    /// Makes several writes together or not at all, in the name of whoever the transaction says. Resolves once they are stored,
+    /// with the version of each record that its writer has seen then.
+    ///
+    /// # Errors
+    /// [`WriteError::OneOf`](crate::WriteError::OneOf) naming the first write that cannot be done.
+    pub async fn transact(
+        &self,
+        transaction: Transaction,
+    ) -> Result<(Written, Vec<Version>), Error> {
+        let done = self.ask(Asked::Transact(transaction)).await?;
+        Ok((done.written, done.versions))
     }
 
     /// Canonical JSON of all records: equal on all peers that have the same edits.
@@ -225,13 +253,13 @@ impl Database {
         collection: &str,
         operation: Operation,
     ) -> Result<Written, Error> {
-        match self
-            .node
-            .node
-            .write(self.stated(collection, operation))
-            .await
-        {
-            Ok(done) => Ok(done.written),
+        let write = Asked::Write(self.stated(collection, operation));
+        Ok(self.ask(write).await?.written)
+    }
+
+    async fn ask(&self, asked: Asked) -> Result<Done, Error> {
+        match self.node.node.write(asked).await {
+            Ok(done) => Ok(done),
             Err(NotWritten::Rejected(error)) => Err(error.into()),
             Err(NotWritten::NotDurable(reason)) => Err(Error::NotSaved { reason }),
         }
@@ -245,15 +273,24 @@ impl Database {
 
     /// An operation with what this peer says of itself.
     fn stated(&self, collection: &str, operation: Operation) -> Write {
-        let options = &self.peer.inner.options;
         Write {
             collection: collection.to_owned(),
             operation,
-            context: WriteContext {
-                origin: options.origin.clone(),
-                user: options.user.clone(),
-                at: runtime::wall_clock(),
-            },
+            context: self.context(),
+        }
+    }
+
+    /// What a change says of its making if it is written through this handle now.
+    pub fn context(&self) -> WriteContext {
+        let options = &self.peer.inner.options;
+        let (origin, user) = match self.writer.as_deref() {
+            Some((origin, user)) => (origin, user),
+            None => (&options.origin, &options.user),
+        };
+        WriteContext {
+            origin: origin.clone(),
+            user: user.clone(),
+            at: runtime::wall_clock(),
         }
     }
 }

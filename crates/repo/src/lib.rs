@@ -43,9 +43,9 @@ pub use headwater_core::schema::{FieldKind, Schema};
 pub use headwater_core::typed::{Bytes, Counter, Text, Timestamp};
 pub use headwater_core::{
     Attribution, Claim, ClaimId, CollectionSchema, Conflict, ConflictEvent, ConflictKind,
-    DatabaseId, DeleteRule, DocumentId, Edit, Event, FieldType, LakeColumn, Observe, Patch, Policy,
-    Provenance, Record, RecordChange, RecordEvent, Scan, Settlement, Value, WriteError, Written,
-    json,
+    DatabaseId, DeleteRule, DocumentId, Edit, Event, FieldType, KeyChange, KeyWrite, LakeColumn,
+    Observe, Patch, Policy, Provenance, Record, RecordChange, RecordEvent, Scan, Settlement,
+    Transaction, Value, Version, WriteContext, WriteError, Written, json,
 };
 pub use headwater_derive::Schema;
 pub use link::Link;

@@ -2,21 +2,30 @@
 
 use crate::DocumentId;
 use automerge::{Automerge, Change, ChangeHash};
-use headwater_core::{Database, Event, Write, WriteError, Written};
+use headwater_core::{Database, Event, Transaction, Version, Write, WriteError, Written};
 use headwater_sync::engine::{Applied, LocalWrite, Refusal, Replica};
 
 #[derive(Debug)]
 pub(crate) struct DatabaseReplica(pub Database);
+
+/// What is asked of a database.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Write(Write),
+    Transact(Transaction),
+}
 
 /// What a local write did, and which changes did it, those of the catalog too.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub written: Written,
     pub changes: Vec<(DocumentId, ChangeHash)>,
+    /// Of a transaction, the version of each record that its writer has seen now.
+    pub versions: Vec<Version>,
 }
 
 impl Replica for DatabaseReplica {
-    type Write = Write;
+    type Write = Asked;
     type Written = Done;
     type Error = WriteError;
     type Event = Event;
@@ -42,15 +51,19 @@ impl Replica for DatabaseReplica {
         }
     }
 
-    fn write(&mut self, write: Write) -> Result<LocalWrite<Done, Event>, WriteError> {
-        let local = self.0.write(write)?;
+    fn write(&mut self, asked: Asked) -> Result<LocalWrite<Done, Event>, WriteError> {
+        let (local, versions) = match asked {
+            Asked::Write(write) => (self.0.write(write)?, Vec::new()),
+            Asked::Transact(transaction) => self.0.transact(&transaction)?,
+        };
         // A genesis change is nobody's edit.
-        let own = |(_, change): &&(DocumentId, Change)| change.actor_id() == self.0.actor();
+        let own = |(_, change): &&(DocumentId, Change)| !change.deps().is_empty();
         let changes = local.changes.iter().filter(own);
         Ok(LocalWrite {
             written: Done {
                 written: local.written,
                 changes: changes.map(|(id, change)| (*id, change.hash())).collect(),
+                versions,
             },
             changes: local.changes,
             events: local.events,

@@ -6,6 +6,7 @@ mod drill;
 mod import;
 mod into;
 mod lake;
+mod openapi;
 mod output;
 mod reach;
 mod serve;
@@ -81,6 +82,8 @@ enum Command {
     /// Give, list and revoke the tokens of a server.
     #[command(subcommand)]
     Token(token::Command),
+    /// Print the description of the HTTP API, in OpenAPI 3.1.
+    Openapi,
     /// Ask Apache Drill with SQL; print the rows, or write them into a collection.
     Query(drill::Query),
 }
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Drill(command) => drill::run(command),
         Command::Lake(command) => lake::run(command),
         Command::Token(command) => token::run(command),
+        Command::Openapi => openapi::run(),
         Command::Query(command) => drill::query(command),
     });
     match outcome {

@@ -1,6 +1,7 @@
 //! What is at which path.
 
 use super::access::{Access, Door, Gate, authenticate};
+use super::api::{self, ApiState};
 use super::health::Health;
 use super::lake::{Check, LakeFeed};
 use super::limits::Limits;
@@ -16,6 +17,7 @@ use axum::routing::{get, post};
 use headwater::plain::PlainStore;
 use headwater::{DatabaseId, Peer};
 use serde_json::json;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,6 +30,9 @@ pub(super) struct Shared {
     pub limits: Arc<Limits>,
     pub counts: Counts,
     pub health: Health,
+    pub api: ApiState,
+    /// The folder of the lake.
+    pub lake: PathBuf,
     pub started: Instant,
 }
 
@@ -44,17 +49,18 @@ pub(super) fn router(shared: Arc<Shared>, admin_apart: bool) -> Router {
     let data = Router::new()
         .route("/sync/{database}", get(sync))
         .route("/link", get(link))
-        .route("/", get(plain));
+        .route("/", get(plain))
+        .merge(api::guarded());
     let guarded = match admin_apart {
         true => data,
         false => data.merge(administration()),
     };
-    guard(guarded, shared)
+    guard(guarded, api::open(), shared)
 }
 
 /// What is at the address for metrics and administration.
 pub(super) fn admin(shared: Arc<Shared>) -> Router {
-    guard(administration(), shared)
+    guard(administration(), Router::new(), shared)
 }
 
 fn administration() -> Router<Arc<Shared>> {
@@ -64,16 +70,18 @@ fn administration() -> Router<Arc<Shared>> {
 }
 
 /// Lets those in whom the gate knows, and everyone to what tells whether the server is well.
-fn guard(guarded: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {
+fn guard(guarded: Router<Arc<Shared>>, open: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {
     let door = Arc::new(Door {
         gate: Arc::clone(&shared.gate),
         limits: Arc::clone(&shared.limits),
         counts: shared.counts.clone(),
     });
     guarded
+        .fallback(api::no_such_path)
         .layer(DefaultBodyLimit::max(shared.limits.body_bytes()))
         .layer(from_fn_with_state(door, authenticate))
         .route("/healthz", get(health))
+        .merge(open)
         .layer(from_fn_with_state(Arc::clone(&shared), metrics::count))
         .with_state(shared)
 }

@@ -38,6 +38,9 @@ pub enum ServeError {
     /// The certificate or its key.
     #[error("no TLS: {0}")]
     Tls(String),
+    /// What the HTTP API keeps.
+    #[error(transparent)]
+    Api(#[from] super::api::StateError),
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),

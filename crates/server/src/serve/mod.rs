@@ -1,6 +1,7 @@
 //! The server: a peer that others connect to, whose records are in the lake.
 
 mod access;
+mod api;
 mod config;
 mod endpoints;
 mod error;
@@ -15,6 +16,7 @@ mod tls;
 mod upgrade;
 
 pub use access::{Access, AccessError, Databases, Level, Token, Tokens, TokensError, parse_time};
+pub use api::description as api_description;
 pub use config::{Config, ConfigError, LakeConfig, PlainCollection, TokensConfig};
 pub use error::ServeError;
 pub use lake::{Check, CheckReport, TableReport};
@@ -22,6 +24,7 @@ pub use limits::LimitsConfig;
 pub use tls::TlsConfig;
 
 use access::Gate;
+use api::ApiState;
 use endpoints::Shared;
 use futures::future;
 use headwater::plain::PlainStore;
@@ -83,6 +86,7 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
     let admin_listener = options.admin_listen.map(listen).transpose()?;
     let peer = Peer::open(Options::folder(&options.data).origin("server")).await?;
     peer.observe(Observe::Batches);
+    let api = ApiState::open(&options.data)?;
     let lake_options = LakeOptions {
         drill_schema: options.config.drill_schema.clone(),
         keep_snapshots: Duration::from_secs(options.config.lake.keep_snapshots_s),
@@ -111,6 +115,8 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
         limits: Arc::new(Limits::new(options.config.limits.clone())),
         counts: Counts::default(),
         health: Health::default(),
+        api,
+        lake: options.lake.clone(),
         started,
     });
     tokio::spawn(health::watch(Arc::downgrade(&shared)));

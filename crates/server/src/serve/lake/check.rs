@@ -1,7 +1,7 @@
 //! Whether the lake shows what the databases hold, and how to make it so again.
 
 use super::keeper::{CHUNK, KeepError, Keeper, Rebuilt, at_rest};
-use super::lock;
+use super::{Asked, lock};
 use headwater::Database;
 use headwater_materialize::{FilesReport, canonical};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ impl Check {
 const NAMED: usize = 10;
 
 /// What was compared, and what differed.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CheckReport {
     /// Whether the lake is what it must be (now, if it was mended).
     pub ok: bool,
@@ -71,7 +71,7 @@ pub struct CheckReport {
 }
 
 /// A collection of a database, and its rows in the lake.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TableReport {
     /// The database's id.
     pub database: String,
@@ -103,9 +103,17 @@ impl Keeper {
     pub fn answer_asked(&mut self) {
         let asked = std::mem::take(&mut *lock(&self.feed.asked));
         for one in asked {
-            let result = self.check(one.check).map_err(|error| error.to_string());
             // Whoever asked may not wait any more.
-            let _ = one.answer.send(result);
+            match one {
+                Asked::Check(check, answer) => {
+                    let result = self.check(check).map_err(|error| error.to_string());
+                    let _ = answer.send(result);
+                }
+                Asked::Publish(answer) => {
+                    let result = self.publish_all().map_err(|error| error.to_string());
+                    let _ = answer.send(result.map(|()| lock(&self.feed.status).version));
+                }
+            }
         }
     }
 

@@ -82,29 +82,46 @@ impl Keeper {
         }
     }
 
-    /// Waits until there is something to do and a little longer, so that what comes together is published together.
+    /// Waits until there is something to do and a little longer, so that what comes together is published together. Whoever
+    /// reads the lake is served meanwhile.
     fn wait_for_work(&self, retry_at: Option<Instant>) -> bool {
-        let limit = retry_at.map_or(SWEEP, |at| at.saturating_duration_since(Instant::now()));
+        let idle_until = retry_at.unwrap_or_else(|| Instant::now() + SWEEP);
         let asked = || !lock(&self.feed.asked).is_empty();
-        let idle = |queue: &mut super::Queue| {
+        let no_readers = || lock(&self.feed.readers).is_empty();
+        let idle = |queue: &super::Queue| {
             queue.waiting.is_empty() && queue.unread.is_empty() && !queue.stopping && !asked()
         };
+        let go_on = |queue: &super::Queue| !queue.stopping && !asked() && queue.held.is_empty();
+        let left = |until: Instant| until.saturating_duration_since(Instant::now());
         let changed = &self.feed.changed;
-        let waited = changed.wait_timeout_while(lock(&self.feed.queue), limit, idle);
-        let (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
-        // The oldest change waits for the interval, not for it and the publication before as well.
-        let waited = queue
-            .waiting
-            .since
-            .map_or(Duration::ZERO, |since| since.elapsed());
-        let gather = match timed_out.timed_out() {
-            true => Duration::ZERO,
-            false => self.feed.interval.saturating_sub(waited),
-        };
-        let go_on = |queue: &mut super::Queue| !queue.stopping && !asked() && queue.held.is_empty();
-        let gathered = changed.wait_timeout_while(queue, gather, go_on);
-        let (queue, _) = gathered.unwrap_or_else(PoisonError::into_inner);
-        queue.stopping
+        loop {
+            self.serve_readers();
+            let queue = lock(&self.feed.queue);
+            let wait = |queue: &mut super::Queue| idle(queue) && no_readers();
+            let waited = changed.wait_timeout_while(queue, left(idle_until), wait);
+            let (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+            if timed_out.timed_out() {
+                return queue.stopping;
+            }
+            if idle(&queue) {
+                continue;
+            }
+            // The oldest change waits for the interval, not for it and the publication before as well.
+            let since = queue.waiting.since.unwrap_or_else(Instant::now);
+            let wait = |queue: &mut super::Queue| go_on(queue) && no_readers();
+            let gathered =
+                changed.wait_timeout_while(queue, left(since + self.feed.interval), wait);
+            let (queue, timed_out) = gathered.unwrap_or_else(PoisonError::into_inner);
+            if timed_out.timed_out() || !go_on(&queue) {
+                return queue.stopping;
+            }
+        }
+    }
+
+    /// Serves those who read the lake.
+    fn serve_readers(&self) {
+        let readers = std::mem::take(&mut *lock(&self.feed.readers));
+        readers.into_iter().for_each(|read| read(&self.lake));
     }
 
     /// Takes over all that waits, reads what has to be read, and publishes.
@@ -121,6 +138,12 @@ impl Keeper {
         status.version = published.version;
         status.since = None;
         status.pending = 0;
+        self.feed.head.send_if_modified(|head| {
+            let place = Some(self.lake.feed_head());
+            let moved = *head != place;
+            *head = place;
+            moved
+        });
         if !published.tables.is_empty() {
             status.publications += 1;
             status.bytes = published.absorbed.bytes_written;

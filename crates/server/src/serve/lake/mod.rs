@@ -9,23 +9,37 @@ pub use check::{Check, CheckReport, TableReport};
 use super::error::ServeError;
 use super::plain::Mapping;
 use headwater::{Database, DocumentId, Event};
-use headwater_materialize::Lake;
+use headwater_materialize::{FeedPlace, Lake};
 use keeper::Keeper;
 use queue::Queue;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+
+/// What is read of the lake between two publications.
+type Reader = Box<dyn FnOnce(&Lake) + Send>;
 
 /// What is to go into the lake, and how it goes.
-#[derive(Debug)]
 pub(super) struct LakeFeed {
     queue: Mutex<Queue>,
     changed: Condvar,
     status: Mutex<Status>,
     asked: Mutex<Vec<Asked>>,
+    readers: Mutex<Vec<Reader>>,
+    /// The end of the change feed, as of the last publication.
+    head: watch::Sender<Option<FeedPlace>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// How long changes are gathered before they are published together.
     interval: Duration,
+}
+
+impl std::fmt::Debug for LakeFeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LakeFeed")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How it goes with the lake.
@@ -48,9 +62,9 @@ pub(super) struct Status {
 
 /// Something to do between two publications.
 #[derive(Debug)]
-struct Asked {
-    check: Check,
-    answer: mpsc::Sender<Result<CheckReport, String>>,
+enum Asked {
+    Check(Check, mpsc::Sender<Result<CheckReport, String>>),
+    Publish(oneshot::Sender<Result<u64, String>>),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -65,6 +79,8 @@ impl LakeFeed {
             changed: Condvar::new(),
             status: Mutex::default(),
             asked: Mutex::default(),
+            readers: Mutex::default(),
+            head: watch::Sender::new(None),
             thread: Mutex::default(),
             interval,
         })
@@ -144,6 +160,7 @@ impl LakeFeed {
         }
         // The last publication needed their declarations; each of them leads back here.
         lock(&self.queue).databases.clear();
+        lock(&self.readers).clear();
     }
 
     /// Compares the lake with the databases, or makes it anew, between two publications. Blocks until that is done.
@@ -152,10 +169,50 @@ impl LakeFeed {
     /// What kept it from being done.
     pub fn check(&self, check: Check) -> Result<CheckReport, String> {
         let (answer, answered) = mpsc::channel();
-        lock(&self.asked).push(Asked { check, answer });
-        self.changed.notify_one();
+        lock(&self.asked).push(Asked::Check(check, answer));
+        self.wake();
         let ended = || Err("the lake's thread has ended: restart the server".to_owned());
         answered.recv().unwrap_or_else(|_| ended())
+    }
+}
+
+impl LakeFeed {
+    /// Wakes the lake's thread, also if it has just seen that there is nothing to do and is about to wait.
+    fn wake(&self) {
+        drop(lock(&self.queue));
+        self.changed.notify_one();
+    }
+
+    /// Publishes what was told before; gives the snapshot's number.
+    ///
+    /// # Errors
+    /// What kept it from being done.
+    pub async fn publish(&self) -> Result<u64, String> {
+        let (answer, answered) = oneshot::channel();
+        lock(&self.asked).push(Asked::Publish(answer));
+        self.wake();
+        let ended = || Err("the lake's thread has ended: restart the server".to_owned());
+        answered.await.unwrap_or_else(|_| ended())
+    }
+
+    /// Reads the lake between two publications; nothing if its thread has ended.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Lake) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        let reader: Reader = Box::new(move |lake| {
+            // Whoever asked may not wait any more.
+            let _ = answer.send(read(lake));
+        });
+        lock(&self.readers).push(reader);
+        self.wake();
+        answered.await.ok()
+    }
+
+    /// The end of the change feed as of the last publication, as it moves on.
+    pub fn head(&self) -> watch::Receiver<Option<FeedPlace>> {
+        self.head.subscribe()
     }
 }
 
