@@ -200,3 +200,39 @@ fn a_request_with_a_key_is_done_once_even_if_the_server_is_killed() {
         .fails(404, "unknown-record");
     api.send("POST", &writes, &key, &other.to_string()).is(200);
 }
+
+#[test]
+fn a_request_whose_answer_was_lost_with_the_server_is_not_done_twice() {
+    let mut api = Api::start();
+    let db = api.database();
+    let writes: Vec<Json> = (0..3_000)
+        .map(|n| json!({"op": "put", "collection": "log", "key": format!("k{n}"), "value": {"by": "job"}}))
+        .collect();
+    let body = json!({ "writes": writes }).to_string();
+    let path = format!("{db}/writes");
+    let record = format!("{db}/collections/log/records/k7");
+    let url = format!("{}{path}", api.url);
+    let sent = body.clone();
+    let sending = std::thread::spawn(move || {
+        let request = ureq::post(url).header("Content-Type", "application/json");
+        // It may be answered or not.
+        drop(request.header("Idempotency-Key", "run").send(sent));
+    });
+    // It is being made: whether it is durable when the server is killed is left to chance.
+    while api.get(&record).status != 200 {}
+    api.restart();
+    sending.join().unwrap();
+    let was_made = api.get(&record).status == 200;
+    if was_made {
+        api.put(&record, &json!({"by": "person"})).is(200);
+    }
+    let key = [("Idempotency-Key", "run")];
+    let again = api.send("POST", &path, &key, &body);
+    let replayed = again.headers.contains_key("idempotency-replayed");
+    assert_eq!(again.status, 200, "{}", again.body);
+    assert_eq!(replayed, was_made);
+    let by = if was_made { "person" } else { "job" };
+    assert_eq!(api.get(&record).is(200)["value"]["by"], by);
+    let last = api.get(&format!("{db}/collections/log/records/k2999"));
+    assert_eq!(last.is(200)["value"]["by"], "job");
+}

@@ -63,6 +63,7 @@ pub(super) struct ChangePage {
 
 /// Which changes.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChangesQuery {
     /// Changes after this place: a cursor, or `head` for now; from the first that is kept unless given.

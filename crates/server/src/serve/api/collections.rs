@@ -73,7 +73,7 @@ pub(super) async fn list(
 
 /// One collection.
 #[utoipa::path(get, path = "/v1/databases/{db}/collections/{collection}", tag = "collections",
-    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path)),
+    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path, min_length = 1, max_length = 200)),
     responses((status = 200, body = CollectionEntry)))]
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
@@ -100,12 +100,13 @@ pub(super) struct Declaration {
     /// The application's number for this schema. The greatest that anyone declared is kept.
     version: Option<u32>,
     /// Into how many partitions new records are spread, from 1 to 4,096.
+    #[schema(minimum = 1, maximum = 4096)]
     partitions: Option<u32>,
 }
 
 /// Declares types, policies and rules of a collection, which comes into being if there is none.
 #[utoipa::path(patch, path = "/v1/databases/{db}/collections/{collection}", tag = "collections",
-    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path)),
+    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path, min_length = 1, max_length = 200)),
     request_body = Declaration, responses((status = 200, body = CollectionEntry)))]
 pub(super) async fn declare(
     State(shared): State<Arc<Shared>>,

@@ -297,7 +297,7 @@ pub(super) async fn list(
 
 /// One consumer.
 #[utoipa::path(get, path = "/v1/databases/{db}/consumers/{name}", tag = "consumers",
-    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("name" = String, Path)),
+    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("name" = String, Path, min_length = 1, max_length = 128)),
     responses((status = 200, body = Consumer)))]
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
@@ -310,7 +310,7 @@ pub(super) async fn show(
 
 /// Creates a consumer (201). One that is there keeps its place (200).
 #[utoipa::path(put, path = "/v1/databases/{db}/consumers/{name}", tag = "consumers",
-    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("name" = String, Path)),
+    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("name" = String, Path, min_length = 1, max_length = 128)),
     request_body = NewConsumer, responses((status = 200, body = Consumer), (status = 201, body = Consumer)))]
 pub(super) async fn create(
     State(shared): State<Arc<Shared>>,
@@ -345,7 +345,7 @@ pub(super) async fn create(
 
 /// Deletes a consumer.
 #[utoipa::path(delete, path = "/v1/databases/{db}/consumers/{name}", tag = "consumers",
-    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("name" = String, Path)),
+    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("name" = String, Path, min_length = 1, max_length = 128)),
     responses((status = 204, description = "It is deleted")))]
 pub(super) async fn remove(
     State(shared): State<Arc<Shared>>,
@@ -372,7 +372,7 @@ fn place_of(kept: &Kept) -> Answer<FeedPlace> {
 
 /// Gives the next page and leases it.
 #[utoipa::path(post, path = "/v1/databases/{db}/consumers/{name}/pull", tag = "consumers",
-    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("name" = String, Path)),
+    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("name" = String, Path, min_length = 1, max_length = 128)),
     request_body = Pull, responses((status = 200, body = PulledPage)))]
 pub(super) async fn pull(
     State(shared): State<Arc<Shared>>,
@@ -456,7 +456,7 @@ async fn wait_for_change(
 
 /// Moves a consumer's place to the end of the page that was pulled. Repeating it changes nothing.
 #[utoipa::path(post, path = "/v1/databases/{db}/consumers/{name}/commit", tag = "consumers",
-    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("name" = String, Path)),
+    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("name" = String, Path, min_length = 1, max_length = 128)),
     request_body = Commit, responses((status = 200, body = Consumer)))]
 pub(super) async fn commit(
     State(shared): State<Arc<Shared>>,
@@ -485,7 +485,7 @@ pub(super) async fn commit(
 
 /// Moves a consumer to another place, whatever it had.
 #[utoipa::path(post, path = "/v1/databases/{db}/consumers/{name}/reset", tag = "consumers",
-    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("name" = String, Path)),
+    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("name" = String, Path, min_length = 1, max_length = 128)),
     request_body = Reset, responses((status = 200, body = Consumer)))]
 pub(super) async fn reset(
     State(shared): State<Arc<Shared>>,

@@ -70,6 +70,7 @@ pub(super) async fn publish(
 
 /// How many.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// At most so many, from 1 to 1,000; 100 unless given.

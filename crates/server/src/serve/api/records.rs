@@ -44,6 +44,7 @@ pub(super) struct RecordList {
 
 /// Which page.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// Only records after this key.
@@ -57,6 +58,7 @@ pub(super) struct ListQuery {
 
 /// How a write is made.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WriteQuery {
     /// The version that the writer had read: the write is made as of it.
@@ -71,7 +73,7 @@ pub(super) fn raw(record: &Record) -> Answer<Box<RawValue>> {
 
 /// Records of a collection.
 #[utoipa::path(get, path = "/v1/databases/{db}/collections/{collection}/records", tag = "records",
-    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path), ListQuery),
+    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path, min_length = 1, max_length = 200), ListQuery),
     responses((status = 200, body = RecordList)))]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
@@ -120,7 +122,7 @@ pub(super) async fn list(
 
 /// One record.
 #[utoipa::path(get, path = "/v1/databases/{db}/collections/{collection}/records/{key}", tag = "records",
-    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path), ("key" = String, Path)),
+    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path, min_length = 1, max_length = 200), ("key" = String, Path, min_length = 1, max_length = 1024)),
     responses((status = 200, body = RecordEntry)))]
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
@@ -152,7 +154,7 @@ type Place = (String, String, String);
 
 /// Makes a record equal to the body, creating it if needed.
 #[utoipa::path(put, path = "/v1/databases/{db}/collections/{collection}/records/{key}", tag = "records",
-    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path), ("key" = String, Path), WriteQuery,
+    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path, min_length = 1, max_length = 200), ("key" = String, Path, min_length = 1, max_length = 1024), WriteQuery,
         ("Headwater-Origin" = Option<String>, Header, description = "The job or application that writes; `http` unless given", min_length = 1, max_length = 128)),
     request_body = Object, responses((status = 200, body = Written)))]
 pub(super) async fn put(
@@ -177,7 +179,7 @@ pub(super) async fn put(
 
 /// Edits a record that is there, by a JSON merge patch: a null removes a field, an object is merged.
 #[utoipa::path(patch, path = "/v1/databases/{db}/collections/{collection}/records/{key}", tag = "records",
-    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path), ("key" = String, Path), WriteQuery,
+    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path, min_length = 1, max_length = 200), ("key" = String, Path, min_length = 1, max_length = 1024), WriteQuery,
         ("Headwater-Origin" = Option<String>, Header, description = "The job or application that writes; `http` unless given", min_length = 1, max_length = 128)),
     request_body = Object, responses((status = 200, body = Written)))]
 pub(super) async fn patch(
@@ -202,7 +204,7 @@ pub(super) async fn patch(
 
 /// Deletes a record. One that is not there stays so.
 #[utoipa::path(delete, path = "/v1/databases/{db}/collections/{collection}/records/{key}", tag = "records",
-    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path), ("key" = String, Path), WriteQuery,
+    params(("db" = String, Path, description = "The database's id, or its name on this server"), ("collection" = String, Path, min_length = 1, max_length = 200), ("key" = String, Path, min_length = 1, max_length = 1024), WriteQuery,
         ("Headwater-Origin" = Option<String>, Header, description = "The job or application that writes; `http` unless given", min_length = 1, max_length = 128)),
     responses((status = 200, body = Written)))]
 pub(super) async fn delete(
