@@ -21,6 +21,8 @@ os.environ.update(
     NO_PROXY="127.0.0.1,localhost",
 )
 
+from types import SimpleNamespace  # noqa: E402
+
 import pytest  # noqa: E402
 from real import Drillbit, Server  # noqa: E402
 from scripted import Scripted  # noqa: E402
@@ -64,3 +66,58 @@ def drill(server):
     drillbit = Drillbit(server.lake)
     yield drillbit
     drillbit.close()
+
+
+@pytest.fixture
+def api(server, connect):
+    """A client of `server`, which is also the default connection."""
+    from airflow_provider_headwater.client import Client, Server
+
+    connect("headwater_default", server.url)
+    with Client(Server(server.url)) as client:
+        yield client
+
+
+@pytest.fixture
+def database(api):
+    """A new database's id."""
+    from airflow_provider_headwater import calls
+
+    return api.run(calls.create_database())["id"]
+
+
+@pytest.fixture
+def execute():
+    """Executes an operator as a task of one run would; the same run again is its next try."""
+
+    def run(operator, run_id="run"):
+        instance = SimpleNamespace(dag_id="dag", task_id=operator.task_id, run_id=run_id, map_index=-1, try_number=1)
+        if hasattr(operator, "origin"):
+            operator.origin = operator.origin.replace("{{ dag.dag_id }}", "dag")
+        return operator.execute({"ti": instance, "run_id": run_id})
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def airflow_database():
+    """Airflow's own database, made once."""
+    from airflow.utils import db
+
+    db.initdb()
+
+
+@pytest.fixture
+def run_dag(airflow_database, database, monkeypatch, tmp_path):
+    """Runs an example DAG as `airflow dags test` does, on a database of its own."""
+    monkeypatch.setenv("HEADWATER_DATABASE", database)
+    monkeypatch.setenv("HEADWATER_FILES", str(tmp_path))
+
+    def run(name):
+        from airflow.dag_processing.dagbag import DagBag
+
+        bag = DagBag(str(EXAMPLES), bundle_name="dags-folder")
+        assert not bag.import_errors
+        return bag.dags[name].test()
+
+    return run

@@ -1,19 +1,102 @@
-"""The example DAGs."""
+"""Each example DAG, run by Airflow against a real server and a real Drillbit."""
 
 import os
 
+from airflow.sdk import DagRunState
 from conftest import EXAMPLES
+from records import everything, get, lines, published, put
+
+from airflow_provider_headwater import calls
+from airflow_provider_headwater.operators.drill import query
 
 
-def load_examples():
-    """The DAGs by their ids, read anew."""
+def test_every_example_is_a_dag():
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag(str(EXAMPLES), bundle_name="dags-folder")
     assert not bag.import_errors
-    return bag.dags
+    assert len(bag.dags) == len([name for name in os.listdir(EXAMPLES) if name.startswith("example_")])
 
 
-def test_every_example_is_a_dag():
-    dags = load_examples()
-    assert len(dags) == len([name for name in os.listdir(EXAMPLES) if name.startswith("example_")])
+def test_pull_on_change(api, database, run_dag, tmp_path):
+    put(api, database, "visits", a={"place": "x"}, b={"place": "y"})
+    put(api, database, "other", c={"place": "z"})
+    published(api)
+    assert run_dag("headwater_pull_on_change").state == DagRunState.SUCCESS
+    put(api, database, "visits", a={"place": "changed"})
+    published(api)
+    assert run_dag("headwater_pull_on_change").state == DagRunState.SUCCESS
+    assert run_dag("headwater_pull_on_change").state == DagRunState.SUCCESS
+    files = sorted((tmp_path / "visits").glob("*.jsonl"), key=os.path.getmtime)
+    assert [(change["key"], change["op"]) for change in lines(files)] == [("a", "insert"), ("b", "insert"), ("a", "update")]
+
+
+def test_two_way_sync(api, database, run_dag):
+    put(api, database, "orders", a={"quantity": 2, "price": 5}, b={"quantity": 1, "price": 7})
+    published(api)
+    assert run_dag("headwater_two_way_sync").state == DagRunState.SUCCESS
+    assert {key: order["total"] for key, order in everything(api, database, "orders").items()} == {"a": 10, "b": 7}
+    # Its own totals are no news to it; a person's edit is.
+    published(api)
+    before = api.run(calls.consumer(database, "orders"))
+    assert before["lag"]["changes"] == 0
+    api.run(
+        calls.writes(
+            database, [{"op": "patch", "collection": "orders", "key": "a", "value": {"quantity": 3}}], key="e", origin="person"
+        )
+    )
+    published(api)
+    assert run_dag("headwater_two_way_sync").state == DagRunState.SUCCESS
+    assert get(api, database, "orders", "a") == {"quantity": 3, "price": 5, "total": 15}
+
+
+def test_nightly_report(api, database, drill, connect, run_dag):
+    connect("drill_default", drill.url)
+    put(
+        api,
+        database,
+        "sales",
+        a={"region": "north", "amount": 5},
+        b={"region": "north", "amount": 7},
+        c={"region": "it's south", "amount": 11},
+        d={"region": "north", "amount": 0},
+    )
+    assert run_dag("headwater_nightly_report").state == DagRunState.SUCCESS
+    report = {"north": {"sales": 2, "amount": 12}, "it's south": {"sales": 1, "amount": 11}}
+    assert everything(api, database, "sales_by_region") == report
+    # And in the lake, where the next report can use it.
+    published(api)
+    from airflow.sdk import Connection
+
+    rows = query(
+        Connection(conn_id="d", conn_type="drill", host=drill.url),
+        f"SELECT `_key`, amount FROM headwater.sales_by_region WHERE `_database` = '{database}'",
+    )
+    assert {row["_key"]: row["amount"] for row in rows} == {"north": 12, "it's south": 11}
+
+
+def test_enrichment_and_a_person_at_the_same_moment(api, database, run_dag, monkeypatch):
+    put(api, database, "airports", LAX={"name": "Los Angeles"}, XXX={"name": "Nowhere"})
+    sent = calls.writes
+
+    def with_a_person_in_between(database, writes, **options):
+        if options["origin"].startswith("airflow:"):
+            theirs = {"op": "patch", "collection": "airports", "key": "LAX", "value": {"name": "L.A.", "note": "by a person"}}
+            api.run(sent(database, [theirs], key="person", origin="person"))
+        return sent(database, writes, **options)
+
+    monkeypatch.setattr(calls, "writes", with_a_person_in_between)
+    assert run_dag("headwater_enrichment").state == DagRunState.SUCCESS
+    airport = get(api, database, "airports", "LAX")
+    assert (airport["name"], airport["country"]) == ("L.A.", "US")
+    # Both wrote the note: one is shown, the other is kept until someone settles it.
+    [conflict] = api.run(calls.conflicts(database, "airports"))["conflicts"]
+    assert conflict["path"] == ["note"]
+    assert {airport["note"], *(loser["value"] for loser in conflict["losers"])} == {"found by its code", "by a person"}
+    assert get(api, database, "airports", "XXX") == {"name": "Nowhere"}
+
+
+def test_quality_check(api, database, connect, run_dag, server):
+    connect("headwater_notices", server.url)
+    put(api, database, "items", a={"n": 1}, b={"n": 2})
+    assert run_dag("headwater_quality_check").state == DagRunState.SUCCESS

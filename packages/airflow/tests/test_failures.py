@@ -1,0 +1,217 @@
+"""Each failure of the runbook, on a server of its own: nothing is lost, nothing is there twice."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from real import COMMAND, Server, until
+from records import everything, lines, published, put
+from test_pages import small_disk
+
+from airflow_provider_headwater import calls
+from airflow_provider_headwater.client import Client
+from airflow_provider_headwater.client import Server as Address
+from airflow_provider_headwater.errors import CursorExpired, HeadwaterUnavailable
+from airflow_provider_headwater.operators import HeadwaterPullOperator, HeadwaterPushOperator
+
+
+@pytest.fixture
+def own(tmp_path, connect):
+    """A server that a test can kill; it is the default connection."""
+    running = Server(tmp_path / "server")
+    connect("headwater_default", running.url)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def own_api(own):
+    own.start()
+    with Client(Address(own.url)) as client:
+        yield client
+
+
+@pytest.fixture
+def own_database(own_api):
+    return own_api.run(calls.create_database())["id"]
+
+
+def pull(database, folder, **options):
+    return HeadwaterPullOperator(task_id="pull", database=database, consumer="c", directory=str(folder), **options)
+
+
+def push(database, count, **options):
+    records = [{"key": f"k{n:06}", "value": {"n": n, "text": "x" * 50}} for n in range(count)]
+    return HeadwaterPushOperator(task_id="push", database=database, collection="items", records=records, op="put", **options)
+
+
+def keys_once(files, count):
+    """Assert that each record came as one insert and nothing else."""
+    changes = lines(files)
+    assert [change["op"] for change in changes] == ["insert"] * count
+    assert len({change["key"] for change in changes}) == count
+
+
+def test_server_down_for_the_whole_run(own, own_api, own_database, execute, tmp_path):
+    put(own_api, own_database, "items", a={"n": 1})
+    published(own_api)
+    own.kill()
+    for operator in (pull(own_database, tmp_path / "f"), push(own_database, 3)):
+        with pytest.raises(HeadwaterUnavailable, match="cannot be reached"):
+            execute(operator)
+    own.start()
+    put(own_api, own_database, "items", b={"n": 2})
+    published(own_api)
+    keys_once(execute(pull(own_database, tmp_path / "f"))["files"], 2)
+    execute(push(own_database, 3))
+    assert len(everything(own_api, own_database, "items")) == 5
+
+
+def test_server_killed_in_the_middle_of_a_push(own, own_api, own_database, execute, tmp_path):
+    operator = push(own_database, 3_000, batch_size=100)
+    outcome = []
+
+    def work():
+        try:
+            outcome.append(execute(operator))
+        except HeadwaterUnavailable as error:
+            outcome.append(error)
+
+    pushing = threading.Thread(target=work)
+    pushing.start()
+    until(
+        lambda: (
+            len(own_api.run(calls.records(own_database, "items", limit=500))["records"]) >= 200
+            if _has(own_api, own_database)
+            else False
+        )
+    )
+    own.kill()
+    assert pushing.is_alive()
+    own.start()
+    pushing.join(120)
+    if isinstance(outcome[0], HeadwaterUnavailable):
+        # Its patience ended before the server was back, so this is Airflow's retry.
+        outcome.append(execute(operator))
+    assert outcome[-1]["records"] == 3_000
+    assert len(everything(own_api, own_database, "items")) == 3_000
+    published(own_api)
+    keys_once(execute(pull(own_database, tmp_path / "f"))["files"], 3_000)
+
+
+def _has(api, database):
+    return any(entry["name"] == "items" for entry in api.run(calls.collections(database))["collections"])
+
+
+def test_wrong_token_fails_at_once(own, connect, execute, tmp_path):
+    tokens = tmp_path / "tokens.toml"
+    make = [COMMAND, "token", "new", "--name", "etl", "--access", "write", "--file", str(tokens)]
+    good = subprocess.run(make, check=True, capture_output=True, text=True).stdout.strip()
+    own.start("--tokens", str(tokens))
+    connect("headwater_default", own.url, good)
+    with Client(Address(own.url, token=good)) as client:
+        database = client.run(calls.create_database())["id"]
+    execute(push(database, 1))
+    connect("headwater_default", own.url, "not-the-token")
+    begun = time.monotonic()
+    with pytest.raises(AirflowFailException, match="401"):
+        execute(push(database, 1), run_id="next")
+    # No tries, no pauses.
+    assert time.monotonic() - begun < 2
+    with Client(Address(own.url, token=good)) as client:
+        assert len(everything(client, database, "items")) == 1
+
+
+KILLED_BEFORE_COMMIT = """
+import os, signal, sys
+from types import SimpleNamespace
+from airflow_provider_headwater import calls
+from airflow_provider_headwater.client import Client
+from airflow_provider_headwater.operators import HeadwaterPullOperator
+run = Client.run
+def killed(self, call):
+    if call.path.endswith("/commit"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run(self, call)
+Client.run = killed
+operator = HeadwaterPullOperator(task_id="pull", database=sys.argv[1], consumer="c", directory=sys.argv[2])
+operator.execute({"ti": SimpleNamespace(dag_id="dag", task_id="pull", run_id="run", map_index=-1)})
+"""
+
+
+def test_worker_killed_between_the_page_and_the_commit(own_api, own_database, execute, tmp_path):
+    folder = tmp_path / "f"
+    put(own_api, own_database, "items", **{f"k{n}": {"n": n} for n in range(20)})
+    published(own_api)
+    worker = subprocess.run([sys.executable, "-c", KILLED_BEFORE_COMMIT, own_database, str(folder)], check=False)
+    assert worker.returncode == -signal.SIGKILL
+    left = sorted(folder.glob("*.jsonl"))
+    assert len(lines(left)) == 20
+    put(own_api, own_database, "items", k20={"n": 20})
+    published(own_api)
+    execute(pull(own_database, folder))
+    keys_once(sorted(folder.iterdir()), 21)
+    assert set(left) < set(folder.iterdir())
+
+
+def test_cursor_expired(own, execute, tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text("[lake]\nkeep_changes_s = 1\nkeep_snapshots_s = 1\n")
+    own.start("--config", str(config))
+    folder = tmp_path / "f"
+    with Client(Address(own.url)) as api:
+        database = api.run(calls.create_database())["id"]
+        put(api, database, "items", a={"n": 1}, gone={"n": 0})
+        published(api)
+        keys_once(execute(pull(database, folder))["files"], 2)
+        api.run(calls.writes(database, [{"op": "delete", "collection": "items", "key": "gone"}], key="d", origin="person"))
+        numbers = iter(range(10_000))
+
+        def expired():
+            put(api, database, "items", a={"n": next(numbers)})
+            published(api)
+            return api.run(calls.consumer(database, "c"))["expired"]
+
+        until(expired)
+        with pytest.raises(CursorExpired, match="on_expired='snapshot'"):
+            execute(pull(database, folder))
+        last = next(numbers) - 1
+        pulled = execute(pull(database, folder, on_expired="snapshot"))
+        state = {change["key"]: change["after"] for change in lines(pulled["snapshot"] + pulled["files"])}
+        assert state == {"a": {"n": last}}
+        put(api, database, "items", b={"n": 1})
+        published(api)
+        assert [change["key"] for change in lines(execute(pull(database, folder))["files"])] == ["b"]
+
+
+def test_full_disk_of_the_worker(own_api, own_database, execute, tmp_path):
+    folder = tmp_path / "f"
+    folder.mkdir()
+    put(own_api, own_database, "items", **{f"k{n}": {"text": "x" * 4000} for n in range(40)})
+    published(own_api)
+    with small_disk(folder, 256):
+        ballast = folder / "ballast"
+        ballast.write_bytes(b"0" * 100_000)
+        with pytest.raises(OSError) as caught:
+            execute(pull(own_database, folder))
+        assert caught.value.errno == errno.ENOSPC
+        assert os.listdir(folder) == ["ballast"]
+        ballast.unlink()
+        keys_once(execute(pull(own_database, folder))["files"], 40)
+
+
+def test_paused_for_a_hundred_thousand_changes(own_api, own_database, execute, tmp_path):
+    folder = tmp_path / "f"
+    execute(pull(own_database, folder))
+    execute(push(own_database, 100_000, batch_size=5_000))
+    published(own_api)
+    pulled = execute(pull(own_database, folder))
+    assert pulled["changes"] == 100_000
+    keys_once(pulled["files"], 100_000)
+    assert execute(pull(own_database, folder))["changes"] == 0

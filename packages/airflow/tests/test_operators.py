@@ -1,0 +1,235 @@
+"""The operators, sensor, trigger and notifier against a real server."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from records import everything, get, lines, published, put
+
+from airflow_provider_headwater import calls
+from airflow_provider_headwater.client import AsyncClient
+from airflow_provider_headwater.errors import HeadwaterRefused, HeadwaterUnavailable
+from airflow_provider_headwater.hooks import HeadwaterHook
+from airflow_provider_headwater.notifications import HeadwaterNotifier
+from airflow_provider_headwater.operators import (
+    HeadwaterPublishOperator,
+    HeadwaterPullOperator,
+    HeadwaterPushOperator,
+    HeadwaterSettleConflictsOperator,
+    HeadwaterVerifyLakeOperator,
+)
+from airflow_provider_headwater.sensors import HeadwaterChangeSensor
+from airflow_provider_headwater.triggers import HeadwaterAssetTrigger, HeadwaterChangeTrigger
+
+
+def pull(database, folder, **options):
+    return HeadwaterPullOperator(task_id="pull", database=database, consumer="c", directory=str(folder), **options)
+
+
+def push(database, records, **options):
+    return HeadwaterPushOperator(task_id="push", database=database, collection="items", records=records, **options)
+
+
+def test_the_test_button(api):
+    works, why = HeadwaterHook("headwater_default").test_connection()
+    assert works, why
+
+
+def test_changes_come_once_in_order_and_with_who_wrote_them(api, database, execute, tmp_path):
+    put(api, database, "items", origin="shop", a={"n": 1}, b={"n": 2})
+    published(api)
+    put(api, database, "items", origin="shop", a={"n": 3})
+    published(api)
+    pulled = execute(pull(database, tmp_path, page_size=2))
+    changes = lines(pulled["files"])
+    assert [(change["key"], change["op"], change["after"]) for change in changes] == [
+        ("a", "insert", {"n": 1}),
+        ("b", "insert", {"n": 2}),
+        ("a", "update", {"n": 3}),
+    ]
+    assert changes[2]["before"] == {"n": 1}
+    assert {change["origin"] for change in changes} == {"shop"}
+    assert len(pulled["files"]) == 2
+    assert pulled["changes"] == 3
+    again = execute(pull(database, tmp_path))
+    assert (again["files"], again["changes"]) == ([], 0)
+    put(api, database, "items", c={"n": 4})
+    published(api)
+    assert [change["key"] for change in lines(execute(pull(database, tmp_path))["files"])] == ["c"]
+
+
+def test_a_run_can_be_bounded(api, database, execute, tmp_path):
+    put(api, database, "items", a={"n": 1}, b={"n": 2}, c={"n": 3})
+    published(api)
+    first = execute(pull(database, tmp_path, page_size=1, max_pages=2))
+    assert first["more"]
+    rest = execute(pull(database, tmp_path, page_size=1))
+    assert not rest["more"]
+    assert sorted(change["key"] for change in lines(first["files"] + rest["files"])) == ["a", "b", "c"]
+
+
+def test_what_is_pushed_is_left_out_of_a_pull_that_excludes_its_origin(api, database, execute, tmp_path):
+    execute(push(database, [{"key": "ours", "value": {"n": 1}}], op="put"))
+    put(api, database, "items", theirs={"n": 2})
+    published(api)
+    pulled = execute(pull(database, tmp_path, exclude_origin="airflow:dag"))
+    assert [change["key"] for change in lines(pulled["files"])] == ["theirs"]
+    execute(push(database, [{"key": "ours", "value": {"n": 3}}]), run_id="next")
+    published(api)
+    assert execute(pull(database, tmp_path, exclude_origin="airflow:dag"))["changes"] == 0
+
+
+def test_another_ones_lease_is_waited_for(api, database, execute, tmp_path):
+    put(api, database, "items", a={"n": 1})
+    published(api)
+    api.run(calls.ensure_consumer(database, "c", start="beginning"))
+    page = api.run(calls.pull(database, "c", limit=10, lease_s=60, holder="someone else"))
+    with pytest.raises(HeadwaterUnavailable, match="leased") as caught:
+        execute(pull(database, tmp_path))
+    assert not isinstance(caught.value, AirflowFailException)
+    api.run(calls.commit(database, "c", page["cursor"]))
+    assert execute(pull(database, tmp_path))["changes"] == 0
+
+
+def test_a_push_is_repeated_once_for_each_run(api, database, execute):
+    records = [{"key": f"k{n}", "value": {"n": n}} for n in range(10)]
+    operator = push(database, records, op="put", batch_size=4)
+    assert execute(operator) == {"records": 10, "batches": 3}
+    put(api, database, "items", k3={"n": "by a person"})
+    # Its next try: what people wrote since stays.
+    assert execute(operator) == {"records": 10, "batches": 3}
+    assert get(api, database, "items", "k3") == {"n": "by a person"}
+    # Another run writes again.
+    execute(operator, run_id="next")
+    assert everything(api, database, "items") == {f"k{n}": {"n": n} for n in range(10)}
+
+
+def test_a_key_that_comes_twice_is_written_twice_in_order(api, database, execute):
+    records = [{"key": "k", "value": {"n": 1}}, {"key": "k", "value": {"n": 2}}]
+    assert execute(push(database, records, op="put"))["batches"] == 2
+    assert get(api, database, "items", "k") == {"n": 2}
+
+
+def test_a_batch_is_written_as_a_whole_or_not_at_all(api, database, execute):
+    put(api, database, "items", there={"n": 1})
+    records = [{"key": "there", "value": {"n": 2}}, {"key": "missing", "value": {"n": 2}}]
+    with pytest.raises(HeadwaterRefused, match="missing"):
+        execute(push(database, records))
+    assert everything(api, database, "items") == {"there": {"n": 1}}
+
+
+def test_records_come_from_files_and_functions(api, database, execute, tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"key":"a","value":{"n":1}}\n\n{"key":"b","value":{"n":2}}\n', encoding="utf-8")
+    operator = HeadwaterPushOperator(task_id="p", database=database, collection="items", files=[str(path)], op="put")
+    assert execute(operator)["records"] == 2
+    of_run = lambda ti, **_: ({"key": key, "value": {"run": ti.run_id}} for key in "ab")  # noqa: E731
+    execute(push(database, None, python_callable=of_run))
+    assert everything(api, database, "items") == {"a": {"n": 1, "run": "run"}, "b": {"n": 2, "run": "run"}}
+
+
+def test_a_write_of_an_old_version_is_merged_or_refused(api, database, execute):
+    [written] = put(api, database, "items", a={"name": "x", "n": 1})
+    api.run(
+        calls.writes(database, [{"op": "patch", "collection": "items", "key": "a", "value": {"n": 2}}], key="1", origin="p")
+    )
+    record = {"key": "a", "version": written["version"], "value": {"name": "y"}}
+    with pytest.raises(HeadwaterRefused) as caught:
+        execute(push(database, [record], if_changed="fail"))
+    assert caught.value.code == "changed"
+    assert get(api, database, "items", "a") == {"name": "x", "n": 2}
+    execute(push(database, [record]))
+    assert get(api, database, "items", "a") == {"name": "y", "n": 2}
+
+
+def test_conflicts_are_settled_as_a_function_decides(api, database, execute):
+    written = put(api, database, "items", a={"n": 1}, b={"n": 1})
+    for value in (2, 3):
+        stale = [
+            {"op": "patch", "collection": "items", "key": one["key"], "value": {"n": value}, "version": one["version"]}
+            for one in written
+        ]
+        api.run(calls.writes(database, stale, key=f"stale-{value}", origin="person"))
+    assert len(api.run(calls.conflicts(database, "items"))["conflicts"]) == 2
+
+    def decide(conflict):
+        return {"keep": conflict["losers"][0]["id"]} if conflict["key"] == "a" else None
+
+    shown = get(api, database, "items", "a")["n"]
+    settle = HeadwaterSettleConflictsOperator(task_id="settle", database=database, collection="items", decide=decide)
+    assert execute(settle) == {"settled": 1, "left": 1}
+    assert get(api, database, "items", "a")["n"] == 5 - shown
+    [left] = api.run(calls.conflicts(database, "items"))["conflicts"]
+    assert left["key"] == "b"
+
+
+def test_publishing_and_verifying(api, database, execute):
+    put(api, database, "items", a={"n": 1})
+    assert execute(HeadwaterPublishOperator(task_id="publish"))["snapshot"] > 0
+    assert execute(HeadwaterVerifyLakeOperator(task_id="verify"))["rows"] >= 1
+
+
+async def test_the_trigger_rings_until_it_is_pulled_and_not_for_its_own(api, database, execute, tmp_path):
+    feed = {"database": database, "consumer": "c", "exclude_origin": "airflow:dag"}
+    trigger = HeadwaterAssetTrigger(**feed, remind_s=1)
+    rings = trigger.run()
+    ring = asyncio.ensure_future(anext(rings))
+    await asyncio.to_thread(put, api, database, "items", a={"n": 1})
+    event = await asyncio.wait_for(ring, 10)
+    assert event.payload["consumer"] == "c"
+    # Nobody pulled, so it rings again.
+    await asyncio.wait_for(anext(rings), 10)
+    await asyncio.to_thread(execute, pull(database, tmp_path, exclude_origin="airflow:dag"))
+    await asyncio.to_thread(execute, push(database, [{"key": "ours", "value": {}}], op="put"))
+    await asyncio.to_thread(published, api)
+    ring = asyncio.ensure_future(anext(rings))
+    done, _ = await asyncio.wait([ring], timeout=3)
+    assert not done
+    await asyncio.to_thread(put, api, database, "items", b={"n": 2})
+    await asyncio.wait_for(ring, 10)
+    await rings.aclose()
+    again = HeadwaterAssetTrigger(**trigger.serialize()[1])
+    assert again.serialize() == trigger.serialize()
+
+
+def test_the_sensor_looks_and_defers(api, database, execute, tmp_path):
+    sensor = HeadwaterChangeSensor(task_id="s", database=database, consumer="c", deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        execute(sensor)
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, HeadwaterChangeTrigger)
+
+    async def wait_for_a_change():
+        first = asyncio.ensure_future(anext(trigger.run()))
+        await asyncio.to_thread(put, api, database, "items", a={"n": 1})
+        return await asyncio.wait_for(first, 10)
+
+    event = asyncio.run(wait_for_a_change())
+    sensor.execute_complete({}, event.payload)
+    assert sensor.poke({})
+    execute(sensor)
+    execute(pull(database, tmp_path))
+    assert not sensor.poke({})
+
+
+async def test_the_asynchronous_client_does_the_same(api, database):
+    from airflow_provider_headwater.client import Server
+
+    async with AsyncClient(Server(api.server.url)) as client:
+        seen = await client.run(calls.databases())
+        head = await client.run(calls.head(database))
+    assert database in [entry["id"] for entry in seen["databases"]]
+    assert head["cursor"]
+
+
+def test_a_notice_is_one_record_however_often_it_is_told(api, database):
+    instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", try_number=1)
+    dag = SimpleNamespace(dag_id="d", template_searchpath=None, user_defined_macros=None)
+    for _ in range(2):
+        notifier = HeadwaterNotifier(database=database, message="{{ ti.task_id }} failed", origin="airflow:d")
+        notifier.message = "t failed"
+        notifier.notify({"ti": instance, "dag": dag, "exception": ValueError("the reason")})
+    [notice] = everything(api, database, "airflow_notices").values()
+    assert notice["error"] == "the reason"
+    assert notice["message"] == "t failed"
