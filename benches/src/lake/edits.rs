@@ -31,7 +31,7 @@ impl Writer {
         let mut databases = Vec::new();
         for id in &fixture.ids {
             let database = peer.open_database(*id).await?;
-            database.connect(&format!("ws://{}", host.server.address()))?;
+            database.connect(format!("ws://{}", host.server.address()))?;
             database.synced(LIMIT).await?;
             databases.push(database);
         }

@@ -56,6 +56,11 @@ fn code_of_write(refused: &WriteError) -> &'static str {
         WriteError::NotARecord { .. } => "bad-value",
         WriteError::TooDeep { .. } => "too-deep",
         WriteError::TooLarge { .. } | WriteError::TooManyOperations { .. } => "too-large",
+        // Of transactions, which JavaScript does not make.
+        WriteError::Changed { .. }
+        | WriteError::UnknownVersion { .. }
+        | WriteError::Repeated { .. } => "bad-argument",
+        WriteError::OneOf { source, .. } => code_of_write(source),
         WriteError::Internal { .. } => "internal",
     }
 }
