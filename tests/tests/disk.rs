@@ -51,7 +51,7 @@ impl Writer {
         // In one document edits are acknowledged in their order.
         let schema = CollectionSchema::new().partitions(1);
         db.declare("notes", schema).await?;
-        db.connect(&server.url())?;
+        db.connect(server.url())?;
         Ok(Self {
             _peer: peer,
             db,
@@ -170,7 +170,7 @@ async fn a_full_disk_under_the_documents_refuses_and_recovers_without_a_loss() -
     let stranger = Peer::open(Options::memory()).await?;
     let other = stranger.create(None).await?;
     other.collection("c").put("k", record(0)).await?;
-    other.connect(&server.url())?;
+    other.connect(server.url())?;
     refused_with_the_reason(&server).await?;
     ensure!(other.unsynced() > 0, "acknowledged on a full disk");
 

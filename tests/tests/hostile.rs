@@ -33,8 +33,8 @@ impl Scene {
         let (a, b) = (open().await?, open().await?);
         let here = a.create(None).await?;
         let there = b.open_database(here.id()).await?;
-        here.connect(&server.url())?;
-        there.connect(&server.url())?;
+        here.connect(server.url())?;
+        there.connect(server.url())?;
         let mut scene = Self {
             folder,
             server,

@@ -15,7 +15,7 @@ fn record(n: i64) -> Record {
 }
 
 async fn connected(server: &ServerProcess, db: &Database) -> anyhow::Result<Link> {
-    let link = db.connect(&server.url())?;
+    let link = db.connect(server.url())?;
     db.synced(LIMIT).await?;
     Ok(link)
 }

@@ -73,7 +73,7 @@ impl Damaged {
         let db = peer.create(None).await?;
         let many = (0..ROWS).map(|n| (format!("k{n:06}"), record(n)));
         db.collection("notes").put_many(many).await?;
-        db.connect(&server.url())?;
+        db.connect(server.url())?;
         db.synced(LIMIT).await?;
         let root = folder.path().join("lake");
         let this = Self {

@@ -163,7 +163,7 @@ async fn a_server_killed_in_publications_shows_one_state_and_tells_every_change_
         ended: AtomicBool::new(false),
     });
     writer.write(0).await?;
-    let link = writer.db.connect(&server.url())?;
+    let link = writer.db.connect(server.url())?;
     writer.db.synced(LIMIT).await?;
     caught_up(&writer, &root).await?;
     let then = lake::read_table(&root, "notes")?.context("no table")?;

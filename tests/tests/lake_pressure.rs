@@ -34,7 +34,7 @@ async fn what_waits_for_the_lake_is_published_before_its_time_when_it_is_much() 
     let mut server = ServerProcess::start(folder.path(), "127.0.0.1:0", &["--config", config])?;
     let peer = Peer::open(Options::memory()).await?;
     let db = peer.create(None).await?;
-    db.connect(&server.url())?;
+    db.connect(server.url())?;
     for n in 0..RECORDS {
         let record = Record::from([("text".to_owned(), Value::from(text(n)))]);
         db.collection("notes").put(&format!("k{n}"), record).await?;

@@ -35,8 +35,8 @@ async fn what_two_peers_edit_offline_is_merged_by_a_server() -> anyhow::Result<(
     there.collection("notes").put("b", record(2)).await?;
     assert!(here.unsynced() > 0);
     let server = ServerProcess::start(folder.path(), "127.0.0.1:0", &[])?;
-    here.connect(&server.url())?;
-    there.connect(&server.url())?;
+    here.connect(server.url())?;
+    there.connect(server.url())?;
     here.synced(LIMIT).await?;
     there.synced(LIMIT).await?;
     same(&here, &there).await?;
@@ -45,7 +45,7 @@ async fn what_two_peers_edit_offline_is_merged_by_a_server() -> anyhow::Result<(
     // A third one that has only the id gets everything.
     let c = peer().await?;
     let third = c.open_database(here.id()).await?;
-    third.connect(&server.url())?;
+    third.connect(server.url())?;
     third.synced(LIMIT).await?;
     assert_eq!(third.to_json(), here.to_json());
     Ok(())
@@ -60,8 +60,8 @@ async fn linked_servers_carry_edits_both_ways_and_over_restarts() -> anyhow::Res
     let (a, b) = (peer().await?, peer().await?);
     let here = a.create(None).await?;
     let there = b.open_database(here.id()).await?;
-    here.connect(&server_a.url())?;
-    there.connect(&server_b.url())?;
+    here.connect(server_a.url())?;
+    there.connect(server_b.url())?;
     let counter = Record::from([("count".to_owned(), Value::Counter(0))]);
     here.collection("notes").put("c", counter).await?;
     same(&here, &there).await?;
@@ -94,7 +94,7 @@ async fn a_server_killed_under_load_has_every_edit_whose_heads_it_returned() -> 
         let server = ServerProcess::start(folder.path(), &address, &[])?;
         address.clone_from(&server.address);
         match &link {
-            None => link = Some(db.connect(&server.url())?),
+            None => link = Some(db.connect(server.url())?),
             Some(link) => link.retry_now(),
         }
         // The kill meets some edits on their way. A writer that does not wait is faster than any
@@ -160,8 +160,8 @@ async fn records_that_are_put_together_arrive_however_large_they_are() -> anyhow
     let text = Record::from([("text".to_owned(), Value::Text("word ".repeat(600)))]);
     let records = (0..400).map(|n| (format!("k{n}"), text.clone()));
     here.collection("texts").put_many(records).await?;
-    here.connect(&server.url())?;
-    there.connect(&server.url())?;
+    here.connect(server.url())?;
+    there.connect(server.url())?;
     here.synced(LIMIT).await?;
     same(&here, &there).await
 }

@@ -54,7 +54,7 @@ async fn clients_that_do_not_read_cost_little_memory_and_catch_up_when_they_do()
     }
     db.declare("notes", CollectionSchema::new().partitions(1))
         .await?;
-    db.connect(&server.url())?;
+    db.connect(server.url())?;
     let link = copy.connect(&gate.url)?;
     db.collection("notes").put("first", record(0)).await?;
     eventually("the first edit arrives", LIMIT, || {

@@ -54,8 +54,8 @@ async fn a_server_that_is_told_to_stop_has_published_what_it_acknowledged() -> a
         let reader = Peer::open(Options::memory()).await?;
         let db = writer.create(None).await?;
         let copy = reader.open_database(db.id()).await?;
-        let link = db.connect(&server.url())?;
-        copy.connect(&server.url())?;
+        let link = db.connect(server.url())?;
+        copy.connect(server.url())?;
         let stop = Arc::new(AtomicBool::new(false));
         let writing = keep_writing(&db, &stop);
         eventually("the reader gets what is written", LIMIT, || {
