@@ -29,8 +29,50 @@ type Locks = Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>;
 /// What the API keeps.
 #[derive(Debug)]
 pub(in super::super) struct State {
-    pub(super) store: Arc<Store>,
+    file: Arc<File>,
     locks: Locks,
+}
+
+/// The file, which is opened again after a failure: redb does nothing more with one that failed it once, such as on a full disk.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    /// None from a failure until it is needed again.
+    store: Mutex<Option<Arc<Store>>>,
+}
+
+impl File {
+    fn work<T>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        let store = self.open()?;
+        let done = work(&store);
+        if let Err(redb::Error::Io(_) | redb::Error::PreviousIo) = &done {
+            let mut current = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another request may have opened it again already.
+            if current
+                .as_ref()
+                .is_some_and(|current| Arc::ptr_eq(current, &store))
+            {
+                *current = None;
+            }
+        }
+        done
+    }
+
+    /// The store; while requests of before still hold the one that failed, this fails too.
+    fn open(&self) -> Result<Arc<Store>, redb::Error> {
+        let mut current = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*current {
+            Some(store) => Ok(Arc::clone(store)),
+            None => {
+                let store = Arc::new(Store::create(&self.path)?);
+                *current = Some(Arc::clone(&store));
+                Ok(store)
+            }
+        }
+    }
 }
 
 impl State {
@@ -52,7 +94,10 @@ impl State {
         };
         make().map_err(|error| failed(error.to_string()))?;
         Ok(Self {
-            store: Arc::new(store),
+            file: Arc::new(File {
+                path,
+                store: Mutex::new(Some(Arc::new(store))),
+            }),
             locks: Mutex::default(),
         })
     }
@@ -79,8 +124,8 @@ impl State {
         &self,
         work: impl FnOnce(&Store) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, Problem> {
-        let store = Arc::clone(&self.store);
-        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        let file = Arc::clone(&self.file);
+        let done = tokio::task::spawn_blocking(move || file.work(work)).await;
         let done = done.map_err(Problem::internal)?;
         done.map_err(|error| {
             Problem::storage(format!("the server's data folder: {error}; try again"))
