@@ -100,3 +100,15 @@ def test_quality_check(api, database, connect, run_dag, server):
     connect("headwater_notices", server.url)
     put(api, database, "items", a={"n": 1}, b={"n": 2})
     assert run_dag("headwater_quality_check").state == DagRunState.SUCCESS
+
+
+def test_a_wrong_token_is_told_at_once_and_by_another_connection(api, database, connect, run_dag, server, scripted):
+    connect("headwater_notices", server.url)
+    connect("headwater_default", scripted.url, "revoked")
+    scripted.refuse(401, "unauthorized", "this token is not known")
+    run = run_dag("headwater_quality_check")
+    assert run.state == DagRunState.FAILED
+    assert len(scripted.requests) == 1
+    [notice] = everything(api, database, "airflow_notices").values()
+    assert (notice["dag"], notice["task"], notice["try"]) == ("headwater_quality_check", "publish", 1)
+    assert "this token is not known" in notice["error"]
