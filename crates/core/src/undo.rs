@@ -5,14 +5,15 @@
 //! and elements that it inserted are removed, and those that it removed stand again, where their neighbours are now. It
 //! stays in the documents of what it takes back, so that their histories tell what was undone.
 
-use crate::database::Found;
+use crate::database::{Database, Found};
 use crate::edit::WriteError;
-use crate::id::DocumentId;
+use crate::id::{DocumentId, Partition};
 use crate::names;
 use crate::plan::{Plan, overflow};
 use crate::read::{
     Candidate, Cell, Reader, Source, View, candidates, counter, fields, is_set, maps_among,
 };
+use crate::settle::Contested;
 use crate::step::{Step, to_hydrate};
 use crate::tombstone::{same, same_map};
 use crate::undone::{Moment, Target};
@@ -33,7 +34,7 @@ pub(crate) struct UndoneWrite {
 }
 
 /// What a write did to the documents of one record.
-pub(crate) struct Undone<'u> {
+struct Undone<'u> {
     /// The documents as they were before the write, and right after it. Where it is not written, they are as they are now.
     pub before: &'u [View<'u>],
     pub after: &'u [View<'u>],
@@ -51,7 +52,7 @@ type Shown<'s> = &'s dyn Fn(&[View<'_>]) -> Option<bool>;
 ///
 /// Doing a write again whose undo had only deleted the record wrote nothing of what is in it: then it is still what the write
 /// itself put.
-pub(crate) fn states<'u>(
+fn states<'u>(
     views: &[View<'u>],
     targets: &[Option<&'u Target>],
     shown: Shown<'_>,
@@ -83,7 +84,7 @@ pub(crate) fn states<'u>(
 }
 
 /// Whether the record was there before a write, and right after it.
-pub(crate) fn existed(before: &[View<'_>], after: &[View<'_>], shown: Shown<'_>) -> [bool; 2] {
+fn existed(before: &[View<'_>], after: &[View<'_>], shown: Shown<'_>) -> [bool; 2] {
     // What has come into other documents since says nothing of whether this write deleted or revived what is in its own.
     let own = |views: &[View<'_>]| {
         let written: Vec<View<'_>> = views.iter().filter(|it| it.at.is_some()).copied().collect();
@@ -117,9 +118,43 @@ impl Undone<'_> {
     }
 }
 
+impl Database {
+    /// Plans to take back what a write did to the record in `contested`, which is in these partitions.
+    pub(crate) fn plan_undo(
+        &self,
+        plan: &mut Plan<'_>,
+        contested: &Contested<'_>,
+        undone: &UndoneWrite,
+        (partitions, views): (&[&Partition], &[View<'_>]),
+        collection: &str,
+    ) -> Result<(), WriteError> {
+        let of_partition = |one: &&Partition| {
+            let mut targets = undone.targets.iter();
+            let is_in = |document| self.placed.get(document) == Some(*one);
+            Some(targets.find(|(document, _)| is_in(*document))?.1)
+        };
+        let targets: Vec<_> = partitions.iter().map(of_partition).collect();
+        let shown = |views: &[View<'_>]| {
+            let found = self.find(collection, views, contested.key);
+            (!found.sources.is_empty()).then_some(found.record.is_some())
+        };
+        let [before, after] = states(views, &targets, &shown);
+        let [was, became] = existed(&before, &after, &shown);
+        let own = undone.targets.values().flat_map(|target| &target.own);
+        let undone = Undone {
+            was,
+            became,
+            before: &before,
+            after: &after,
+            own: own.copied().collect(),
+        };
+        plan.undo(contested.found, &undone)
+    }
+}
+
 impl Plan<'_> {
     /// Takes back what the write did to this record.
-    pub(crate) fn undo(&mut self, found: &Found, undone: &Undone<'_>) -> Result<(), WriteError> {
+    fn undo(&mut self, found: &Found, undone: &Undone<'_>) -> Result<(), WriteError> {
         let sources = &found.sources;
         match (undone.was, undone.became) {
             (true, false) => {

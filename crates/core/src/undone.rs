@@ -3,9 +3,14 @@
 //! The change of an undo says which change of its document it takes back. A change is undone if a change that undoes it is
 //! there and not itself undone; so an undo can be undone, and after that the change be undone again.
 
+use crate::database::Database;
 use crate::document::{Provenance, undone_by};
 use crate::edit::{Author, WriteError};
-use automerge::{ActorId, Automerge, ChangeHash, ChangeMetadata};
+use crate::id::DocumentId;
+use crate::touched::touched;
+use crate::undo::UndoneWrite;
+use crate::write::Write;
+use automerge::{ActorId, Automerge, ChangeHash, ChangeMetadata, ReadDoc as _};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is to be taken back in one document.
@@ -34,8 +39,42 @@ impl Moment {
     }
 }
 
+impl Database {
+    /// What is to be taken back of changes of a collection's, all of the writer's.
+    pub(crate) fn undone(
+        &self,
+        write: &Write,
+        changes: &BTreeMap<DocumentId, ChangeHash>,
+    ) -> Result<UndoneWrite, WriteError> {
+        let mut undone = UndoneWrite::default();
+        for (document, hash) in changes {
+            let nothing = || WriteError::NothingToUndo {
+                change: hash.to_string(),
+            };
+            let partition = self.placed.get(document);
+            let ours = partition.is_some_and(|partition| partition.collection == write.collection);
+            let doc = self.document(document).filter(|_| ours);
+            let doc = doc.ok_or_else(nothing)?;
+            let change = doc.get_change_meta_by_hash(hash).ok_or_else(nothing)?;
+            check_author(&change, write.context.user.as_deref(), &self.actor)?;
+            let target = target(doc, *hash);
+            let change = target.as_ref().map_or(*hash, |target| target.hash);
+            let change = doc.get_change_by_hash(&change).ok_or_else(nothing)?;
+            let keys = touched(doc, &[change]).into_keys();
+            match target {
+                Some(target) => {
+                    undone.keys.extend(keys);
+                    undone.targets.insert(*document, target);
+                }
+                None => undone.undone += keys.count(),
+            }
+        }
+        Ok(undone)
+    }
+}
+
 /// What has to be taken back for `hash`, a change of `doc`'s, to be undone; `None` if it is undone.
-pub(crate) fn target(doc: &Automerge, hash: ChangeHash) -> Option<Target> {
+fn target(doc: &Automerge, hash: ChangeHash) -> Option<Target> {
     let tree = Tree::of(doc, hash);
     if !tree.stands(&hash) {
         return None;
@@ -56,7 +95,7 @@ pub(crate) fn target(doc: &Automerge, hash: ChangeHash) -> Option<Target> {
 }
 
 /// Whether the writer, by the user they claim and their actor, made `change`.
-pub(crate) fn check_author(
+fn check_author(
     change: &ChangeMetadata<'_>,
     user: Option<&str>,
     actor: &ActorId,

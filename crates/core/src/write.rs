@@ -15,12 +15,10 @@ use crate::policy::Policy;
 use crate::read::{Reader, View};
 use crate::settle::Contested;
 use crate::step::{Step, record_to_hydrate};
-use crate::touched::touched;
 use crate::typed::Known;
-use crate::undo::{Undone, UndoneWrite, existed, states};
-use crate::undone::{check_author, target};
+use crate::undo::UndoneWrite;
 use crate::value::{Record, Value};
-use automerge::{ActorId, AutomergeError, Change, ChangeHash, ReadDoc as _};
+use automerge::{ActorId, AutomergeError, Change, ChangeHash};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -231,38 +229,6 @@ impl Database {
         })
     }
 
-    /// What is to be taken back of changes of a collection's, all of the writer's.
-    fn undone(
-        &self,
-        write: &Write,
-        changes: &BTreeMap<DocumentId, ChangeHash>,
-    ) -> Result<UndoneWrite, WriteError> {
-        let mut undone = UndoneWrite::default();
-        for (document, hash) in changes {
-            let nothing = || WriteError::NothingToUndo {
-                change: hash.to_string(),
-            };
-            let partition = self.placed.get(document);
-            let ours = partition.is_some_and(|partition| partition.collection == write.collection);
-            let doc = self.document(document).filter(|_| ours);
-            let doc = doc.ok_or_else(nothing)?;
-            let change = doc.get_change_meta_by_hash(hash).ok_or_else(nothing)?;
-            check_author(&change, write.context.user.as_deref(), &self.actor)?;
-            let target = target(doc, *hash);
-            let change = target.as_ref().map_or(*hash, |target| target.hash);
-            let change = doc.get_change_by_hash(&change).ok_or_else(nothing)?;
-            let keys = touched(doc, &[change]).into_keys();
-            match target {
-                Some(target) => {
-                    undone.keys.extend(keys);
-                    undone.targets.insert(*document, target);
-                }
-                None => undone.undone += keys.count(),
-            }
-        }
-        Ok(undone)
-    }
-
     /// Plans the write of one record; gives what it was, and whether anything is to change.
     pub(crate) fn plan_record(
         &self,
@@ -297,27 +263,13 @@ impl Database {
         };
         let creates = match action {
             Action::Undo(undone) => {
-                let of_partition = |one: &&Partition| {
-                    let mut targets = undone.targets.iter();
-                    let is_in = |document| self.placed.get(document) == Some(*one);
-                    Some(targets.find(|(document, _)| is_in(*document))?.1)
-                };
-                let targets: Vec<_> = partitions.iter().map(of_partition).collect();
-                let shown = |views: &[View<'_>]| {
-                    let found = self.find(collection, views, key);
-                    (!found.sources.is_empty()).then_some(found.record.is_some())
-                };
-                let [before, after] = states(&views, &targets, &shown);
-                let [was, became] = existed(&before, &after, &shown);
-                let own = undone.targets.values().flat_map(|target| &target.own);
-                let undone = Undone {
-                    was,
-                    became,
-                    before: &before,
-                    after: &after,
-                    own: own.copied().collect(),
-                };
-                plan.undo(&found, &undone)?;
+                self.plan_undo(
+                    &mut plan,
+                    &contested,
+                    undone,
+                    (&partitions, &views),
+                    collection,
+                )?;
                 false
             }
             action => action.plan(&mut plan, &contested, collection)?,
