@@ -13,5 +13,6 @@ mod policies;
 mod replica;
 mod restoring;
 mod stock;
+mod transact;
 mod undo;
 mod undo_apart;
