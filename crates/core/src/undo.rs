@@ -45,17 +45,14 @@ struct Undone<'u> {
     pub own: BTreeSet<ChangeHash>,
 }
 
-/// Whether the record is there in some documents; `None` if it never was.
-type Shown<'s> = &'s dyn Fn(&[View<'_>]) -> Option<bool>;
-
 /// A record's documents before a write, and right after it; `targets` is what is to be taken back in each of `views`.
 ///
 /// Doing a write again whose undo had only deleted the record wrote nothing of what is in it: then it is still what the write
-/// itself put.
+/// itself put. A change that is itself to be taken back did that only if it revived the record.
 fn states<'u>(
     views: &[View<'u>],
     targets: &[Option<&'u Target>],
-    shown: Shown<'_>,
+    exists: &dyn Fn(&[View<'_>]) -> bool,
 ) -> [Vec<View<'u>>; 2] {
     let around = |moment: &dyn Fn(&'u Target) -> Option<&'u Moment>| {
         let at = |heads: fn(&'u Moment) -> &'u [ChangeHash]| -> Vec<View<'u>> {
@@ -70,30 +67,27 @@ fn states<'u>(
             at(|moment| slice::from_ref(&moment.hash)),
         ]
     };
-    let only_deleted = |back: &usize| {
-        let undo = |target: &'u Target| target.done.get(*back)?.1.as_ref();
-        let [before, after] = around(&undo);
-        targets
-            .iter()
-            .flatten()
-            .all(|target| undo(target).is_some())
-            && existed(&before, &after, shown) == [true, false]
+    // What has come into other documents since says nothing of what a change did to its own.
+    let there = |moment: &dyn Fn(&'u Target) -> Option<&'u Moment>| {
+        around(moment).map(|views| {
+            let own = views.into_iter().filter(|view| view.at.is_some());
+            exists(&own.collect::<Vec<_>>())
+        })
     };
-    let back = (0..).find(|back| !only_deleted(back)).unwrap_or_default();
-    around(&|target| Some(&target.done.get(back)?.0))
-}
-
-/// Whether the record was there before a write, and right after it.
-fn existed(before: &[View<'_>], after: &[View<'_>], shown: Shown<'_>) -> [bool; 2] {
-    // What has come into other documents since says nothing of whether this write deleted or revived what is in its own.
-    let own = |views: &[View<'_>]| {
-        let written: Vec<View<'_>> = views.iter().filter(|it| it.at.is_some()).copied().collect();
-        shown(&written)
+    let goes_back = |back: &usize| {
+        let done = |target: &'u Target| target.done.get(*back);
+        let undo = |target: &'u Target| done(target)?.undo.as_ref();
+        let mut all = targets.iter().flatten();
+        all.all(|target| undo(target).is_some())
+            && there(&undo) == [true, false]
+            && (targets
+                .iter()
+                .flatten()
+                .all(|it| done(it).is_some_and(|it| it.since))
+                || there(&|target| Some(&done(target)?.change)) == [false, true])
     };
-    match (own(before), own(after)) {
-        (Some(was), Some(became)) => [was, became],
-        _ => [before, after].map(|views| shown(views).unwrap_or_default()),
-    }
+    let back = (0..).find(|back| !goes_back(back)).unwrap_or_default();
+    around(&|target| Some(&target.done.get(back)?.change))
 }
 
 /// What stands under one name, as it was and as it is.
@@ -134,16 +128,13 @@ impl Database {
             Some(targets.find(|(document, _)| is_in(*document))?.1)
         };
         let targets: Vec<_> = partitions.iter().map(of_partition).collect();
-        let shown = |views: &[View<'_>]| {
-            let found = self.find(collection, views, contested.key);
-            (!found.sources.is_empty()).then_some(found.record.is_some())
-        };
-        let [before, after] = states(views, &targets, &shown);
-        let [was, became] = existed(&before, &after, &shown);
+        let exists =
+            |views: &[View<'_>]| self.find(collection, views, contested.key).record.is_some();
+        let [before, after] = states(views, &targets, &exists);
         let own = undone.targets.values().flat_map(|target| &target.own);
         let undone = Undone {
-            was,
-            became,
+            was: exists(&before),
+            became: exists(&after),
             before: &before,
             after: &after,
             own: own.copied().collect(),

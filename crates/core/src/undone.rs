@@ -18,10 +18,20 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Target {
     /// The change that stands for it: itself, or the last that did it again.
     pub hash: ChangeHash,
-    /// The change and those that did it again, the last one first, each with the undo that it took back.
-    pub done: Vec<(Moment, Option<Moment>)>,
+    /// The change, before it those that did it again, and behind it those that it did again: the last one first.
+    pub done: Vec<Done>,
     /// The changes whose writes it takes back: if an undo was undone, what that wrote anew is the first writer's.
     pub own: BTreeSet<ChangeHash>,
+}
+
+/// A change that did something, or did it again.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub change: Moment,
+    /// The undo that it took back.
+    pub undo: Option<Moment>,
+    /// Whether it came after the change that is to be taken back.
+    pub since: bool,
 }
 
 /// A change in the history of its document.
@@ -33,9 +43,11 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    fn of(doc: &Automerge, hash: ChangeHash) -> Option<Self> {
-        let deps = doc.get_change_meta_by_hash(&hash)?.deps;
-        Some(Self { hash, deps })
+    fn of(change: &ChangeMetadata<'_>) -> Self {
+        Self {
+            hash: change.hash,
+            deps: change.deps.clone(),
+        }
     }
 }
 
@@ -79,16 +91,36 @@ fn target(doc: &Automerge, hash: ChangeHash) -> Option<Target> {
     if !tree.stands(&hash) {
         return None;
     }
+    let moment = |hash: &ChangeHash| Some(Moment::of(&doc.get_change_meta_by_hash(hash)?));
     let mut last = hash;
-    let mut done = vec![(Moment::of(doc, hash)?, None)];
+    // From the first to the last.
+    let mut done = Vec::new();
+    let mut own = BTreeSet::new();
+    let mut undo = None;
+    for [next, change] in done_before(doc, hash).into_iter().rev() {
+        own.insert(change.hash);
+        done.push(Done {
+            change,
+            undo: undo.replace(next),
+            since: false,
+        });
+    }
+    done.push(Done {
+        change: moment(&hash)?,
+        undo,
+        since: false,
+    });
     // It stands, so that what undoes it is undone in turn.
     while let Some(undo) = tree.undos(&last).last() {
         let mut again = tree.undos(undo).iter().rev();
         last = *again.find(|redo| tree.stands(redo))?;
-        done.push((Moment::of(doc, last)?, Moment::of(doc, *undo)));
+        done.push(Done {
+            change: moment(&last)?,
+            undo: moment(undo),
+            since: true,
+        });
     }
     done.reverse();
-    let mut own = before(doc, hash);
     own.extend(tree.order.iter().filter(|(_, even)| *even).map(|it| it.0));
     let hash = last;
     Some(Target { hash, done, own })
@@ -130,13 +162,17 @@ fn undone<'d>(doc: &'d Automerge, change: &ChangeMetadata<'_>) -> Option<ChangeM
     is_undo_of(change, &undone).then_some(undone)
 }
 
-/// The changes that `hash` wrote anew by undoing their undos.
-fn before(doc: &Automerge, hash: ChangeHash) -> BTreeSet<ChangeHash> {
-    let mut found = BTreeSet::new();
+/// The changes that `hash` did again by undoing their undos, and these undos, the last ones first.
+fn done_before(doc: &Automerge, hash: ChangeHash) -> Vec<[Moment; 2]> {
+    let mut found = Vec::new();
     let mut at = doc.get_change_meta_by_hash(&hash);
     while let Some(change) = at {
-        at = undone(doc, &change).and_then(|undo| undone(doc, &undo));
-        found.extend(at.as_ref().map(|change| change.hash));
+        let undo = undone(doc, &change);
+        at = undo.as_ref().and_then(|undo| undone(doc, undo));
+        found.extend(
+            undo.zip(at.as_ref())
+                .map(|(undo, change)| [Moment::of(&undo), Moment::of(change)]),
+        );
     }
     found
 }

@@ -125,3 +125,33 @@ fn a_revival_is_undone_beside_what_was_written_under_another_partition_count_sin
     undo(&mut a, again);
     assert_eq!(a.get("k"), Some(record(&[("since", 2.into())])));
 }
+
+#[test]
+fn an_undone_edit_shows_what_a_delete_had_lost_to_another_document() {
+    let (mut a, mut b) = (Replica::single(1), Replica::new(2));
+    b.put("k", &[("f", 1.into())]);
+    b.delete("k");
+    a.put("k", &[("other", 1.into())]);
+    exchange(&mut a, &mut b);
+    let before = b.get("k");
+    assert_eq!(b.value("k", "f"), 1.into());
+    let edit = b.patch("k", vec![("f", Edit::Set(2.into()))]).unwrap();
+    undo(&mut b, edit);
+    exchange(&mut a, &mut b);
+    assert_eq!(a.get("k"), before);
+}
+
+#[test]
+fn of_a_revival_that_changed_nothing_nothing_is_taken_back() {
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    let ours = a.put("k", &[("ours", 1.into())]);
+    exchange(&mut a, &mut b);
+    let back = undo(&mut a, ours);
+    b.set("k", "theirs", 2);
+    exchange(&mut a, &mut b);
+    let before = a.get("k");
+    let again = undo(&mut a, back);
+    undo(&mut a, again);
+    exchange(&mut a, &mut b);
+    assert_eq!(b.get("k"), before);
+}
