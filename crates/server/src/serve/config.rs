@@ -2,6 +2,7 @@
 
 use super::limits::LimitsConfig;
 use super::tls::TlsConfig;
+use crate::airflow::AirflowConfig;
 use headwater_core::DocumentId;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ pub struct Config {
     pub tls: Option<TlsConfig>,
     /// How much may be asked of the server.
     pub limits: LimitsConfig,
+    /// An Airflow that is told of changes.
+    pub airflow: Option<AirflowConfig>,
     /// How the lake is published and kept.
     pub lake: LakeConfig,
     /// Plain automerge-repo documents that are in the lake.
@@ -64,6 +67,7 @@ impl Default for Config {
             drill_schema: "headwater".to_owned(),
             tokens: None,
             tls: None,
+            airflow: None,
             limits: LimitsConfig::default(),
             lake: LakeConfig::default(),
             plain: Vec::new(),

@@ -8,6 +8,7 @@ use super::limits::Limits;
 use super::metrics::{self, Counts};
 use super::socket::transport;
 use super::upgrade::Upgrade;
+use crate::airflow::Airflow;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub api: ApiState,
     /// The folder of the lake.
     pub lake: PathBuf,
+    pub airflow: Option<Arc<Airflow>>,
     pub started: Instant,
 }
 

@@ -276,14 +276,69 @@ impl Collector for Readings {
             ),
         ];
         for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(value);
-            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
-            gauge.encode(metric)?;
+            level(&mut encoder, name, help, value)?;
         }
-        let counter = ConstCounter::new(lake.publications);
-        let help = "Publications";
-        let name = "headwater_lake_publications";
-        let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
-        counter.encode(metric)
+        count_up(
+            &mut encoder,
+            "headwater_lake_publications",
+            "Publications",
+            lake.publications,
+        )?;
+        let Some(airflow) = &shared.airflow else {
+            return Ok(());
+        };
+        let airflow = airflow.status();
+        let name = "headwater_airflow_ok";
+        level(
+            &mut encoder,
+            name,
+            "Whether Airflow takes events",
+            ok(airflow.error.is_some()),
+        )?;
+        let name = "headwater_airflow_queue_length";
+        level(
+            &mut encoder,
+            name,
+            "Assets whose news Airflow does not know",
+            airflow.waiting as f64,
+        )?;
+        let name = "headwater_airflow_oldest_seconds";
+        level(
+            &mut encoder,
+            name,
+            "How long the oldest of it waits",
+            airflow.oldest.as_secs_f64(),
+        )?;
+        let name = "headwater_airflow_events";
+        count_up(
+            &mut encoder,
+            name,
+            "Events that were posted",
+            airflow.posted,
+        )?;
+        let name = "headwater_airflow_failures";
+        count_up(
+            &mut encoder,
+            name,
+            "Events that could not be posted, each try",
+            airflow.failures,
+        )
     }
+}
+
+fn level(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
+    let gauge = ConstGauge::new(value);
+    let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+    gauge.encode(metric)
+}
+
+fn count_up(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> fmt::Result {
+    let counter = ConstCounter::new(value);
+    let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+    counter.encode(metric)
 }

@@ -19,10 +19,12 @@ pub use access::{Access, AccessError, Databases, Level, Token, Tokens, TokensErr
 pub use api::description as api_description;
 pub use config::{Config, ConfigError, LakeConfig, PlainCollection, TokensConfig};
 pub use error::ServeError;
+pub(crate) use lake::News;
 pub use lake::{Check, CheckReport, TableReport};
 pub use limits::LimitsConfig;
 pub use tls::TlsConfig;
 
+use crate::airflow::Airflow;
 use access::Gate;
 use api::ApiState;
 use endpoints::Shared;
@@ -72,6 +74,7 @@ pub struct RunningServer {
     peer: Peer,
     links: Vec<Link>,
     feed: Arc<LakeFeed>,
+    airflow: Option<Arc<Airflow>>,
 }
 
 /// Starts a server; it is listening when this resolves.
@@ -104,6 +107,16 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
         true => Some(open_plain(&peer, &feed, &options.config).await?),
         false => None,
     };
+    let airflow = match &options.config.airflow {
+        Some(config) => {
+            let queue = options.data.join("airflow.json");
+            let airflow = Airflow::start(config, queue, lake.version());
+            let airflow = airflow.map_err(|error| ServeError::Internal(error.to_string()))?;
+            feed.tell(Arc::clone(&airflow));
+            Some(airflow)
+        }
+        None => None,
+    };
     feed.start(lake)?;
     let links = options.peers.iter().map(|server| peer.link(server.clone()));
     let links = links.collect::<Result<Vec<_>, _>>()?;
@@ -117,6 +130,7 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
         health: Health::default(),
         api,
         lake: options.lake.clone(),
+        airflow: airflow.clone(),
         started,
     });
     tokio::spawn(health::watch(Arc::downgrade(&shared)));
@@ -148,6 +162,7 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
         peer,
         links,
         feed,
+        airflow,
     })
 }
 
@@ -211,6 +226,9 @@ impl RunningServer {
         tokio::task::spawn_blocking(move || self.feed.stop())
             .await
             .map_err(|error| ServeError::Internal(error.to_string()))?;
+        if let Some(airflow) = &self.airflow {
+            airflow.stop();
+        }
         closed?;
         served.and(admin_served.unwrap_or(Ok(())))
     }

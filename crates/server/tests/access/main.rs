@@ -1,5 +1,6 @@
 //! Who may do what at a server with tokens.
 
+mod airflow;
 #[path = "../command/mod.rs"]
 mod command;
 mod limits;

@@ -1,5 +1,6 @@
 //! The lake's thread: it takes over what waits, reads what has to be read, and publishes.
 
+use super::news::{Changed, News};
 use super::queue::{Row, Unread, Waiting, latest};
 use super::{LakeFeed, lock};
 use futures::executor::block_on;
@@ -46,6 +47,8 @@ pub(super) struct Rebuilt {
 pub(super) struct Keeper {
     pub feed: Arc<LakeFeed>,
     pub lake: Lake,
+    /// What changed since the last publication.
+    changed: Changed,
     /// Whether rows of what is not to be in the lake any more are deleted.
     tidied: bool,
 }
@@ -55,6 +58,7 @@ impl Keeper {
         Self {
             feed,
             lake,
+            changed: Changed::default(),
             tidied: false,
         }
     }
@@ -134,6 +138,13 @@ impl Keeper {
         self.read_unread()?;
         let started = Instant::now();
         let published = self.lake.publish()?;
+        let changed = std::mem::take(&mut self.changed);
+        if let Some(airflow) = self.feed.airflow.get()
+            && !published.tables.is_empty()
+        {
+            let version = published.version;
+            airflow.published(&News { version, changed });
+        }
         let mut status = lock(&self.feed.status);
         status.version = published.version;
         status.since = None;
@@ -227,7 +238,7 @@ impl Keeper {
 
     /// Takes over what waits into the lake's memory.
     pub fn take_over(&mut self) {
-        let (waiting, resumed, databases) = {
+        let (mut waiting, resumed, databases) = {
             let mut queue = lock(&self.feed.queue);
             let waiting = std::mem::take(&mut queue.waiting);
             let held = std::mem::take(&mut queue.held);
@@ -250,6 +261,7 @@ impl Keeper {
                     .declare_fields(database.id(), &collection, declared);
             }
         }
+        self.changed.extend(std::mem::take(&mut waiting.changed));
         self.apply(waiting);
     }
 
@@ -283,6 +295,8 @@ impl Keeper {
                 let heads = mapping.heads(document);
                 match mapping.rows(document, &self.lake) {
                     Ok(rows) => {
+                        let collections = rows.iter().map(|row| row.collection.clone());
+                        self.changed.note_plain(document, collections);
                         rows.into_iter().for_each(|row| self.lake.apply(row));
                         let database = DatabaseId::from_bytes(*document.as_bytes());
                         self.lake.taken_in(database, heads);

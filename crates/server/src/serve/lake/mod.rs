@@ -2,17 +2,20 @@
 
 mod check;
 mod keeper;
+mod news;
 mod queue;
 
 pub use check::{Check, CheckReport, TableReport};
 
 use super::error::ServeError;
 use super::plain::Mapping;
+use crate::airflow::Airflow;
 use headwater::{Database, DocumentId, Event};
 use headwater_materialize::{FeedPlace, Lake};
 use keeper::Keeper;
+pub(crate) use news::News;
 use queue::Queue;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
@@ -32,6 +35,8 @@ pub(super) struct LakeFeed {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// How long changes are gathered before they are published together.
     interval: Duration,
+    /// Who is told of each publication.
+    airflow: OnceLock<Arc<Airflow>>,
 }
 
 impl std::fmt::Debug for LakeFeed {
@@ -83,6 +88,7 @@ impl LakeFeed {
             head: watch::Sender::new(None),
             thread: Mutex::default(),
             interval,
+            airflow: OnceLock::new(),
         })
     }
 
@@ -115,6 +121,12 @@ impl LakeFeed {
         let mut queue = lock(&self.queue);
         queue.waiting.plain.extend(mapping.documents());
         queue.mapping = Some(mapping);
+    }
+
+    /// Tells of each publication from now on.
+    pub fn tell(&self, airflow: Arc<Airflow>) {
+        // It is set once, before anything is published.
+        let _ = self.airflow.set(airflow);
     }
 
     pub fn status(&self) -> Status {

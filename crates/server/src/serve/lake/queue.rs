@@ -1,6 +1,7 @@
 //! What waits for the lake: the latest of each row, and which records have to be read.
 
 use super::super::plain::Mapping;
+use super::news::Changed;
 use headwater::{Conflict, Database, DatabaseId, DocumentId, Event, Flow, Record};
 use headwater_core::{Attribution, ReadRules};
 use headwater_materialize::Heads;
@@ -33,6 +34,8 @@ pub(super) struct Waiting {
     pub heads: BTreeMap<DatabaseId, Heads>,
     /// Plain documents that changed.
     pub plain: BTreeSet<DocumentId>,
+    /// Of whose changes of what it is.
+    pub changed: Changed,
     /// When the oldest of it came.
     pub since: Option<Instant>,
     bytes: usize,
@@ -57,6 +60,7 @@ impl Waiting {
                 .sum::<usize>()
         };
         self.bytes += 256 + record.as_ref().map_or(0, size);
+        self.changed.note(row.0, &row.1, by.as_ref());
         self.rows.insert(row, Latest { record, by });
         self.touch();
     }
