@@ -374,14 +374,14 @@ async fn an_address_that_names_no_database_is_answered_with_what_an_id_is() -> a
         assert_eq!(answer.status().as_u16(), code, "{path}");
         let said = answer.body().as_deref().unwrap_or_default();
         let said: serde_json::Value = serde_json::from_slice(said).context(path.to_owned())?;
-        let said = said["error"].as_str().unwrap_or_default();
+        let said = said["error"]["message"].as_str().unwrap_or_default();
         ensure!(said.contains(expected), "{path}: {said}");
     }
     let plain = format!("http://{}/sync/{good}", scene.server.address);
     let (code, said) = get_json(&plain)?;
     ensure!(
         code == 426
-            && said["error"]
+            && said["error"]["message"]
                 .as_str()
                 .is_some_and(|s| s.contains("WebSocket"))
     );

@@ -104,7 +104,7 @@ fn ask(check: Check, server: &Server) -> anyhow::Result<CheckReport> {
         let said: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
         bail!(
             "the server says: {}",
-            said["error"].as_str().unwrap_or(&body)
+            said["error"]["message"].as_str().unwrap_or(&body)
         );
     }
     serde_json::from_str(&body).context("this is not a Headwater server of this version")

@@ -6,6 +6,7 @@ use super::health::Health;
 use super::lake::{Check, LakeFeed};
 use super::limits::Limits;
 use super::metrics::{self, Counts};
+use super::problem::{self, Problem};
 use super::socket::transport;
 use super::upgrade::Upgrade;
 use crate::airflow::Airflow;
@@ -79,7 +80,7 @@ fn guard(guarded: Router<Arc<Shared>>, open: Router<Arc<Shared>>, shared: Arc<Sh
         counts: shared.counts.clone(),
     });
     guarded
-        .fallback(api::no_such_path)
+        .fallback(problem::no_such_path)
         .layer(DefaultBodyLimit::max(shared.limits.body_bytes()))
         .layer(from_fn_with_state(door, authenticate))
         .route("/healthz", get(health))
@@ -113,11 +114,12 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// Gauges and counters for Prometheus.
-async fn show_metrics(State(shared): State<Arc<Shared>>, access: Access) -> Response {
-    if let Err(error) = access.read_all() {
-        return error.into_response();
-    }
-    metrics::answer(&shared)
+async fn show_metrics(
+    State(shared): State<Arc<Shared>>,
+    access: Access,
+) -> Result<Response, Problem> {
+    access.read_all()?;
+    Ok(metrics::answer(&shared).await)
 }
 
 /// Compares the lake with the databases, mends it or makes it anew, and says what came of it.
@@ -125,22 +127,16 @@ async fn check_lake(
     State(shared): State<Arc<Shared>>,
     Path(what): Path<String>,
     access: Access,
-) -> Response {
-    if let Err(error) = access.admin() {
-        return error.into_response();
-    }
-    let Some(check) = Check::of_name(&what) else {
-        return refuse(
-            StatusCode::NOT_FOUND,
-            "there are verify, repair and rebuild".into(),
-        );
-    };
+) -> Result<Response, Problem> {
+    access.admin()?;
+    let check = Check::of_name(&what)
+        .ok_or_else(|| Problem::missing("unknown-path", "there are verify, repair and rebuild"))?;
     let feed = Arc::clone(&shared.feed);
-    match tokio::task::spawn_blocking(move || feed.check(check)).await {
-        Ok(Ok(report)) => Json(report).into_response(),
-        Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error),
-        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-    }
+    let checked = tokio::task::spawn_blocking(move || feed.check(check)).await;
+    let report = checked
+        .map_err(Problem::internal)?
+        .map_err(Problem::storage)?;
+    Ok(Json(report).into_response())
 }
 
 async fn sync(
@@ -148,23 +144,23 @@ async fn sync(
     Path(database): Path<String>,
     access: Access,
     upgrade: Upgrade,
-) -> Response {
-    let id: DatabaseId = match database.parse() {
-        Ok(id) => id,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("/sync/{error}")),
-    };
+) -> Result<Response, Problem> {
+    let bad = |message: String| Problem::bad("bad-request", message);
+    let id: DatabaseId = database
+        .parse()
+        .map_err(|error| bad(format!("/sync/{error}")))?;
     if id == DatabaseId::from_bytes([0; 16]) {
-        return refuse(StatusCode::BAD_REQUEST, "no database has this id".into());
+        return Err(bad("no database has this id".into()));
     }
     if let Err(error) = access.write(&id) {
-        return upgrade.deny(error);
+        return Ok(upgrade.deny(error));
     }
-    upgrade.accept(access, move |socket| async move {
+    Ok(upgrade.accept(access, move |socket| async move {
         match shared.peer.serve_database(id, transport(socket)).await {
             Ok(ended) => tracing::debug!(database = %id, %ended, "client gone"),
             Err(error) => tracing::error!(database = %id, %error, "database not served"),
         }
-    })
+    }))
 }
 
 async fn link(State(shared): State<Arc<Shared>>, access: Access, upgrade: Upgrade) -> Response {
@@ -192,8 +188,4 @@ async fn plain(State(shared): State<Arc<Shared>>, access: Access, upgrade: Upgra
         };
         tracing::debug!(%ended, "plain client gone");
     })
-}
-
-fn refuse(code: StatusCode, why: String) -> Response {
-    (code, Json(json!({ "error": why }))).into_response()
 }

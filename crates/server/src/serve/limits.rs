@@ -2,21 +2,23 @@
 
 use super::access::Access;
 use super::metrics::Refusal;
-use axum::body::{Body, HttpBody as _};
-use axum::http::{StatusCode, Uri, header};
-use axum::response::{IntoResponse, Json, Response};
+use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
 use futures::{StreamExt as _, stream};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use serde::Deserialize;
-use serde_json::json;
-use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
+
+/// How many bytes of a body are taken in that nobody reads.
+const MAX_UNREAD: usize = 64 << 20;
 
 /// What `[limits]` says.
 #[derive(Debug, Clone, Deserialize)]
@@ -70,12 +72,9 @@ pub(crate) struct Limits {
     connections: Arc<Semaphore>,
 }
 
-/// A request's part of what is limited, for as long as it is being answered.
+/// A part of what is limited, taken until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
-    _request: OwnedSemaphorePermit,
-    _waiting: Option<OwnedSemaphorePermit>,
-}
+pub(crate) struct Share(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
 
 /// Why a request is not answered now.
 #[derive(Debug)]
@@ -102,7 +101,6 @@ impl Limits {
         &self,
         access: Option<&Access>,
         address: Option<SocketAddr>,
-        uri: &Uri,
     ) -> Result<Share, Overloaded> {
         let sender = match access.and_then(Access::name) {
             Some(name) => Sender::Token(name.to_owned()),
@@ -114,23 +112,12 @@ impl Limits {
                 retry_after: early.wait_time_from(DefaultClock::default().now()),
             });
         }
-        let full = |why| Overloaded {
-            why,
-            retry_after: Duration::from_secs(1),
-        };
-        let request = Arc::clone(&self.requests).try_acquire_owned();
-        let request = request.map_err(|_| full(Refusal::Requests))?;
-        let waiting = match waits(uri) {
-            true => {
-                let waiting = Arc::clone(&self.waiting).try_acquire_owned();
-                Some(waiting.map_err(|_| full(Refusal::Waiting))?)
-            }
-            false => None,
-        };
-        Ok(Share {
-            _request: request,
-            _waiting: waiting,
-        })
+        share(&self.requests, Refusal::Requests)
+    }
+
+    /// Counts a request that waits for changes, for as long as it does.
+    pub fn wait(&self) -> Result<Share, Overloaded> {
+        share(&self.waiting, Refusal::Waiting)
     }
 
     /// A place for a connection, if there is one.
@@ -161,20 +148,64 @@ impl Limits {
             return body;
         }
         let seconds = self.config.body_seconds;
-        let deadline = Instant::now() + Duration::from_secs(seconds);
-        let chunks = Some(body.into_data_stream());
-        Body::from_stream(stream::unfold(chunks, move |chunks| async move {
-            let mut chunks = chunks?;
-            match tokio::time::timeout_at(deadline, chunks.next()).await {
+        let incoming = Incoming {
+            chunks: Some(body.into_data_stream()),
+            deadline: Instant::now() + Duration::from_secs(seconds),
+        };
+        Body::from_stream(stream::unfold(incoming, move |mut incoming| async move {
+            match incoming.next().await {
                 Ok(None) => None,
-                Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(chunks))),
-                Ok(Some(Err(error))) => Some((Err(io::Error::other(error)), None)),
+                Ok(Some(chunk)) => Some((chunk.map_err(io::Error::other), incoming)),
                 Err(_) => {
                     let why = format!("the body had not come to its end after {seconds} s");
-                    Some((Err(io::Error::new(io::ErrorKind::TimedOut, why)), None))
+                    let error = io::Error::new(io::ErrorKind::TimedOut, why);
+                    Some((Err(error), incoming))
                 }
             }
         }))
+    }
+}
+
+/// A body on its way. What nobody reads of it is thrown away as it comes, up to a bound: a client that is refused while it
+/// still sends would otherwise see a broken connection and not why.
+struct Incoming {
+    /// None once it is at its end, or has failed.
+    chunks: Option<BodyDataStream>,
+    deadline: Instant,
+}
+
+impl Incoming {
+    async fn next(&mut self) -> Result<Option<Result<Bytes, axum::Error>>, Elapsed> {
+        let Some(chunks) = &mut self.chunks else {
+            return Ok(None);
+        };
+        let next = tokio::time::timeout_at(self.deadline, chunks.next()).await;
+        if !matches!(next, Ok(Some(Ok(_)))) {
+            self.chunks = None;
+        }
+        next
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        let (Some(chunks), Ok(runtime)) = (self.chunks.take(), Handle::try_current()) else {
+            return;
+        };
+        let mut rest = Self {
+            chunks: Some(chunks),
+            deadline: self.deadline,
+        };
+        runtime.spawn(async move {
+            let mut left = MAX_UNREAD;
+            while let Ok(Some(Ok(chunk))) = rest.next().await
+                && let Some(less) = left.checked_sub(chunk.len())
+            {
+                left = less;
+            }
+            // Or dropping it would begin anew.
+            drop(rest.chunks.take());
+        });
     }
 }
 
@@ -186,36 +217,29 @@ fn network(address: Option<SocketAddr>) -> IpAddr {
     }
 }
 
-fn waits(uri: &Uri) -> bool {
-    let mut parameters = uri.query().unwrap_or_default().split('&');
-    parameters.any(|parameter| parameter.starts_with("wait=") && parameter != "wait=0")
+fn share(of: &Arc<Semaphore>, why: Refusal) -> Result<Share, Overloaded> {
+    let permit = Arc::clone(of).try_acquire_owned();
+    permit.map(Share).map_err(|_| Overloaded {
+        why,
+        retry_after: Duration::from_secs(1),
+    })
 }
 
-impl IntoResponse for Overloaded {
-    fn into_response(self) -> Response {
-        // A client that comes back too early is refused again, so the time is rounded up.
-        let seconds = self.retry_after.as_secs_f64().ceil().max(1.0) as u64;
-        let (status, code, what) = match self.why {
-            Refusal::Rate => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "rate-limited",
-                "more requests came than this server takes from one sender",
-            ),
-            Refusal::Waiting => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "too many requests wait for changes here",
-            ),
-            _ => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "too many requests are being answered",
-            ),
+impl Overloaded {
+    /// After how many seconds to come back. Whoever comes too early is refused again, so it is rounded up.
+    pub fn seconds(&self) -> u64 {
+        self.retry_after.as_secs_f64().ceil().max(1.0) as u64
+    }
+}
+
+impl fmt::Display for Overloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.why {
+            Refusal::Rate => "more requests came than this server takes from one sender",
+            Refusal::Waiting => "too many requests wait for changes here",
+            _ => "too many requests are being answered",
         };
-        let message = format!("{what}: send it again in {seconds} s");
-        let body = json!({ "error": { "code": code, "message": message } });
-        let retry = [(header::RETRY_AFTER, seconds.to_string())];
-        (status, retry, Json(body)).into_response()
+        write!(f, "{what}: send it again in {} s", self.seconds())
     }
 }
 
@@ -233,6 +257,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_body_that_nobody_reads_is_taken_in_up_to_a_bound() {
+        let limits = Limits::new(LimitsConfig::default());
+        for (chunks, taken) in [(3, 3), (1000, 65)] {
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            // Tells how much was taken in once it is dropped.
+            let counted = (0, Some(sender), chunks);
+            let body = stream::unfold(Told(counted), |mut told| async move {
+                let (sent, _, chunks) = &mut told.0;
+                (*sent < *chunks).then(|| *sent += 1)?;
+                Some((Ok::<_, io::Error>(vec![0; 1 << 20]), told))
+            });
+            drop(limits.timed(Body::from_stream(body)));
+            assert_eq!(receiver.await, Ok(taken));
+        }
+    }
+
+    struct Told((usize, Option<tokio::sync::oneshot::Sender<usize>>, usize));
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            let (sent, sender, _) = &mut self.0;
+            sender.take().unwrap().send(*sent).unwrap();
+        }
+    }
+
+    #[tokio::test]
     async fn a_body_that_trickles_in_is_ended() {
         let limits = Limits::new(LimitsConfig {
             body_seconds: 0,
@@ -244,13 +294,5 @@ mod tests {
         assert!(format!("{:?}", read.unwrap_err()).contains("after 0 s"));
         let whole = Limits::new(LimitsConfig::default()).timed(Body::from("abc"));
         assert_eq!(axum::body::to_bytes(whole, 100).await.unwrap(), "abc");
-    }
-
-    #[test]
-    fn those_who_wait_are_told_apart() {
-        let waits = |text: &str| waits(&text.parse().unwrap());
-        assert!(waits("/v1/databases/a/changes?limit=1&wait=60"));
-        assert!(!waits("/v1/databases/a/changes?wait=0"));
-        assert!(!waits("/v1/databases/a/changes?limit=1&await=1"));
     }
 }

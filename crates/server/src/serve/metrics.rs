@@ -1,19 +1,22 @@
 //! What the server tells Prometheus.
 
+use super::api::{Behind, consumer_lags};
 use super::endpoints::Shared;
+use crate::airflow::Status as AirflowStatus;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The upper ends of the classes of durations, in seconds.
@@ -185,10 +188,12 @@ fn method(method: &Method) -> &'static str {
 }
 
 /// All of it in OpenMetrics' text form.
-pub(super) fn answer(shared: &Arc<Shared>) -> Response {
+pub(super) async fn answer(shared: &Arc<Shared>) -> Response {
     let mut registry = Registry::default();
     shared.counts.register(&mut registry);
-    registry.register_collector(Box::new(Readings(Arc::downgrade(shared))));
+    // While the file of consumers cannot be read, which is told as storage that fails, the rest is told all the same.
+    let consumers = consumer_lags(shared).await.unwrap_or_default();
+    registry.register_collector(Box::new(Readings::of(shared, consumers)));
     let mut written = String::new();
     // Writing to a string does not fail.
     let _ = text::encode(&mut written, &registry);
@@ -197,27 +202,37 @@ pub(super) fn answer(shared: &Arc<Shared>) -> Response {
 }
 
 /// What is read when it is asked for.
-struct Readings(Weak<Shared>);
-
-impl fmt::Debug for Readings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Readings")
-    }
+#[derive(Debug)]
+struct Readings {
+    /// Each with what it tells.
+    levels: Vec<(&'static str, &'static str, f64)>,
+    counts: Vec<(&'static str, &'static str, u64)>,
+    consumers: Vec<Behind>,
 }
 
-impl Collector for Readings {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(shared) = self.0.upgrade() else {
-            return Ok(());
+impl Readings {
+    fn of(shared: &Shared, consumers: Vec<Behind>) -> Self {
+        let (levels, counts) = (Vec::new(), Vec::new());
+        let mut readings = Self {
+            levels,
+            counts,
+            consumers,
         };
-        let lake = shared.feed.status();
-        let ok = |failing: bool| if failing { 0.0 } else { 1.0 };
+        readings.read_server(shared);
+        readings.read_lake(shared);
+        if let Some(airflow) = &shared.airflow {
+            readings.read_airflow(&airflow.status());
+        }
+        readings
+    }
+
+    fn read_server(&mut self, shared: &Shared) {
         let storage = shared.storage_failure();
-        let gauges = [
+        self.levels.extend([
             (
                 "headwater_storage_ok",
                 "Whether storage works",
-                ok(storage.is_some()),
+                yes(storage.is_none()),
             ),
             (
                 "headwater_storage_failing_seconds",
@@ -230,9 +245,25 @@ impl Collector for Readings {
                 shared.peer.open_databases().len() as f64,
             ),
             (
+                "headwater_connections",
+                "Connections at the address of clients",
+                shared.limits.connections_in_use() as f64,
+            ),
+            (
+                "headwater_uptime_seconds",
+                "How long the server has run",
+                shared.started.elapsed().as_secs_f64(),
+            ),
+        ]);
+    }
+
+    fn read_lake(&mut self, shared: &Shared) {
+        let lake = shared.feed.status();
+        self.levels.extend([
+            (
                 "headwater_lake_ok",
                 "Whether publishing works",
-                ok(lake.error.is_some()),
+                yes(lake.error.is_none()),
             ),
             (
                 "headwater_lake_failing_seconds",
@@ -264,81 +295,94 @@ impl Collector for Readings {
                 "How long the last publication took",
                 lake.took.as_secs_f64(),
             ),
+        ]);
+        let publications = lake.publications;
+        self.counts
+            .push(("headwater_lake_publications", "Publications", publications));
+    }
+
+    fn read_airflow(&mut self, airflow: &AirflowStatus) {
+        self.levels.extend([
             (
-                "headwater_connections",
-                "Connections at the address of clients",
-                shared.limits.connections_in_use() as f64,
+                "headwater_airflow_ok",
+                "Whether Airflow takes events",
+                yes(airflow.error.is_none()),
             ),
             (
-                "headwater_uptime_seconds",
-                "How long the server has run",
-                shared.started.elapsed().as_secs_f64(),
+                "headwater_airflow_queue_length",
+                "Assets whose news Airflow does not know",
+                airflow.waiting as f64,
             ),
-        ];
-        for (name, help, value) in gauges {
-            level(&mut encoder, name, help, value)?;
+            (
+                "headwater_airflow_oldest_seconds",
+                "How long the oldest of it waits",
+                airflow.oldest.as_secs_f64(),
+            ),
+        ]);
+        self.counts.extend([
+            (
+                "headwater_airflow_events",
+                "Events that were posted",
+                airflow.posted,
+            ),
+            (
+                "headwater_airflow_failures",
+                "Events that could not be posted, each try",
+                airflow.failures,
+            ),
+        ]);
+    }
+}
+
+/// A yes is 1.
+fn yes(it_is: bool) -> f64 {
+    if it_is { 1.0 } else { 0.0 }
+}
+
+impl Collector for Readings {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for &(name, help, value) in &self.levels {
+            let gauge = ConstGauge::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
         }
-        count_up(
+        for &(name, help, value) in &self.counts {
+            let counter = ConstCounter::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            counter.encode(metric)?;
+        }
+        self.of_consumers(
             &mut encoder,
-            "headwater_lake_publications",
-            "Publications",
-            lake.publications,
+            "headwater_consumer_lag_seconds",
+            "How long the oldest change that a consumer has not committed has been in the feed",
+            |consumer| consumer.seconds,
         )?;
-        let Some(airflow) = &shared.airflow else {
-            return Ok(());
-        };
-        let airflow = airflow.status();
-        let name = "headwater_airflow_ok";
-        level(
+        self.of_consumers(
             &mut encoder,
-            name,
-            "Whether Airflow takes events",
-            ok(airflow.error.is_some()),
-        )?;
-        let name = "headwater_airflow_queue_length";
-        level(
-            &mut encoder,
-            name,
-            "Assets whose news Airflow does not know",
-            airflow.waiting as f64,
-        )?;
-        let name = "headwater_airflow_oldest_seconds";
-        level(
-            &mut encoder,
-            name,
-            "How long the oldest of it waits",
-            airflow.oldest.as_secs_f64(),
-        )?;
-        let name = "headwater_airflow_events";
-        count_up(
-            &mut encoder,
-            name,
-            "Events that were posted",
-            airflow.posted,
-        )?;
-        let name = "headwater_airflow_failures";
-        count_up(
-            &mut encoder,
-            name,
-            "Events that could not be posted, each try",
-            airflow.failures,
+            "headwater_consumer_expired",
+            "Whether changes that a consumer has not committed are not kept any more",
+            |consumer| yes(consumer.expired),
         )
     }
 }
 
-fn level(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
-    let gauge = ConstGauge::new(value);
-    let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
-    gauge.encode(metric)
-}
-
-fn count_up(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    value: u64,
-) -> fmt::Result {
-    let counter = ConstCounter::new(value);
-    let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
-    counter.encode(metric)
+impl Readings {
+    fn of_consumers(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        value: impl Fn(&Behind) -> f64,
+    ) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for consumer in &self.consumers {
+            let labels = [
+                ("database", consumer.database.as_str()),
+                ("consumer", consumer.consumer.as_str()),
+            ];
+            let metric = family.encode_family(&labels)?;
+            ConstGauge::new(value(consumer)).encode(metric)?;
+        }
+        Ok(())
+    }
 }

@@ -11,6 +11,7 @@ mod limits;
 mod listener;
 mod metrics;
 mod plain;
+mod problem;
 mod socket;
 mod tls;
 mod upgrade;
@@ -37,7 +38,7 @@ use lake::LakeFeed;
 use limits::Limits;
 use listener::{Listener, Places, listen};
 use metrics::Counts;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -90,12 +91,7 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
     let peer = Peer::open(Options::folder(&options.data).origin("server")).await?;
     peer.observe(Observe::Batches);
     let api = ApiState::open(&options.data)?;
-    let lake_options = LakeOptions {
-        drill_schema: options.config.drill_schema.clone(),
-        keep_snapshots: Duration::from_secs(options.config.lake.keep_snapshots_s),
-        keep_changes: Duration::from_secs(options.config.lake.keep_changes_s),
-    };
-    let lake = Lake::open(&options.lake, lake_options).map_err(ServeError::Lake)?;
+    let lake = open_lake(&options)?;
     let interval = Duration::from_millis(options.config.lake.publish_interval_ms);
     let feed = LakeFeed::new(interval);
     let on_open = Arc::clone(&feed);
@@ -107,16 +103,7 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
         true => Some(open_plain(&peer, &feed, &options.config).await?),
         false => None,
     };
-    let airflow = match &options.config.airflow {
-        Some(config) => {
-            let queue = options.data.join("airflow.json");
-            let airflow = Airflow::start(config, queue, lake.version());
-            let airflow = airflow.map_err(|error| ServeError::Internal(error.to_string()))?;
-            feed.tell(Arc::clone(&airflow));
-            Some(airflow)
-        }
-        None => None,
-    };
+    let airflow = tell_airflow(&options, &feed, lake.version())?;
     feed.start(lake)?;
     let links = options.peers.iter().map(|server| peer.link(server.clone()));
     let links = links.collect::<Result<Vec<_>, _>>()?;
@@ -134,22 +121,7 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
         started,
     });
     tokio::spawn(health::watch(Arc::downgrade(&shared)));
-    let app = endpoints::router(Arc::clone(&shared), admin_listener.is_some());
-    let places = Places {
-        limits: Arc::clone(&shared.limits),
-        counts: shared.counts.clone(),
-    };
-    let main = Listener::start(listener, tls.as_ref(), places, app)?;
-    let admin = admin_listener
-        .map(|listener| {
-            // Whoever looks after the server gets in also when all places for clients are taken.
-            let places = Places {
-                limits: Arc::new(Limits::new(LimitsConfig::default())),
-                counts: shared.counts.clone(),
-            };
-            Listener::start(listener, tls.as_ref(), places, endpoints::admin(shared))
-        })
-        .transpose()?;
+    let (main, admin) = start_listeners(listener, admin_listener, tls.as_ref(), &shared)?;
     let address = main.address;
     let admin_address = admin.as_ref().map(|listener| listener.address);
     tracing::info!(%address, data = %options.data.display(), lake = %options.lake.display(),
@@ -164,6 +136,56 @@ pub async fn serve(options: ServeOptions) -> Result<RunningServer, ServeError> {
         feed,
         airflow,
     })
+}
+
+fn open_lake(options: &ServeOptions) -> Result<Lake, ServeError> {
+    let config = &options.config;
+    let lake_options = LakeOptions {
+        drill_schema: config.drill_schema.clone(),
+        keep_snapshots: Duration::from_secs(config.lake.keep_snapshots_s),
+        keep_changes: Duration::from_secs(config.lake.keep_changes_s),
+    };
+    Lake::open(&options.lake, lake_options).map_err(ServeError::Lake)
+}
+
+/// Has an Airflow told of what is published from now on, if one is configured.
+fn tell_airflow(
+    options: &ServeOptions,
+    feed: &LakeFeed,
+    version: u64,
+) -> Result<Option<Arc<Airflow>>, ServeError> {
+    let Some(config) = &options.config.airflow else {
+        return Ok(None);
+    };
+    let airflow = Airflow::start(config, options.data.join("airflow.json"), version)
+        .map_err(|error| ServeError::Internal(error.to_string()))?;
+    feed.tell(Arc::clone(&airflow));
+    Ok(Some(airflow))
+}
+
+fn start_listeners(
+    listener: TcpListener,
+    admin_listener: Option<TcpListener>,
+    tls: Option<&Tls>,
+    shared: &Arc<Shared>,
+) -> Result<(Listener, Option<Listener>), ServeError> {
+    let app = endpoints::router(Arc::clone(shared), admin_listener.is_some());
+    let places = Places {
+        limits: Arc::clone(&shared.limits),
+        counts: shared.counts.clone(),
+    };
+    let main = Listener::start(listener, tls, places, app)?;
+    let admin = admin_listener
+        .map(|listener| {
+            // Whoever looks after the server gets in also when all places for clients are taken.
+            let places = Places {
+                limits: Arc::new(Limits::new(LimitsConfig::default())),
+                counts: shared.counts.clone(),
+            };
+            Listener::start(listener, tls, places, endpoints::admin(Arc::clone(shared)))
+        })
+        .transpose()?;
+    Ok((main, admin))
 }
 
 /// What keeps strangers out: tokens, or an address that only this machine reaches.

@@ -1,13 +1,13 @@
 //! How a request becomes a WebSocket, or why it does not.
 
 use super::access::{Access, AccessError};
+use super::problem::Problem;
 use axum::extract::FromRequestParts;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Json, Response};
+use axum::response::{IntoResponse as _, Response};
 use headwater::transport::{CLOSE_FORBIDDEN, CLOSE_UNAUTHORIZED, SUBPROTOCOL};
-use serde_json::json;
 use std::time::Duration;
 
 /// The largest WebSocket message that is read, in bytes.
@@ -42,8 +42,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
             }),
             Err(_) => {
                 let why = "this is a WebSocket endpoint of a Headwater server; see /healthz for its state";
-                let body = json!({"error": {"code": "bad-request", "message": why}});
-                Err((StatusCode::UPGRADE_REQUIRED, Json(body)).into_response())
+                let problem = Problem::new(StatusCode::UPGRADE_REQUIRED, "bad-request", why);
+                Err(problem.into_response())
             }
         }
     }
@@ -77,7 +77,7 @@ impl Upgrade {
     /// Tells why there is none.
     pub fn deny(self, error: AccessError) -> Response {
         if !self.from_page {
-            return error.into_response();
+            return Problem::from(error).into_response();
         }
         let code = match error.status() {
             StatusCode::UNAUTHORIZED => CLOSE_UNAUTHORIZED,

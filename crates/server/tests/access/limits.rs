@@ -12,14 +12,18 @@ fn limited(folder: &Path, limits: &str) -> Server {
     Server::start_with(folder, "--config server.toml")
 }
 
-/// The status of an answer, its `Retry-After` in seconds, and its body.
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().http_status_as_error(false);
+    config.build().into()
+}
+
 fn get(server: &Server, path: &str) -> (u16, Option<u64>, String) {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .build()
-        .into();
     let url = format!("{}{path}", server.url.replace("ws://", "http://"));
-    let answer = agent.get(url).call().unwrap();
+    read(agent().get(url).call().unwrap())
+}
+
+/// The status of an answer, its `Retry-After` in seconds, and its body.
+fn read(answer: ureq::http::Response<ureq::Body>) -> (u16, Option<u64>, String) {
     let retry = answer.headers().get("retry-after");
     let retry = retry.map(|value| value.to_str().unwrap().parse().unwrap());
     let status = answer.status().as_u16();
@@ -74,6 +78,55 @@ fn there_are_so_many_connections_and_no_more() {
     while !open().1 {
         assert!(Instant::now() < end, "the place was not given back");
     }
+}
+
+#[test]
+fn so_many_may_wait_for_changes_whichever_way_they_ask() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = limited(folder.path(), "waiting = 1");
+    let post = |path: &str, body: &str| {
+        let url = format!("{}{path}", server.url.replace("ws://", "http://"));
+        let agent = agent();
+        let request = agent.post(url).content_type("application/json");
+        read(request.send(body).unwrap())
+    };
+    let (_, _, made) = post("/v1/databases", "{}");
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let database = format!("/v1/databases/{}", made["id"].as_str().unwrap());
+    let url = format!(
+        "{}{database}/consumers/c",
+        server.url.replace("ws://", "http://")
+    );
+    let put = agent().put(url).content_type("application/json").send("{}");
+    assert_eq!(put.unwrap().status(), 201);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let changes = format!("{database}/changes?wait=30");
+            // The pulls below take the only place now and then, for as long as they wait.
+            let mut answers = std::iter::repeat_with(|| get(&server, &changes));
+            answers.find(|(status, ..)| *status != 503).unwrap()
+        });
+        let pull = format!("{database}/consumers/c/pull");
+        let end = Instant::now() + Duration::from_secs(20);
+        let (retry, body) = loop {
+            let (status, retry, body) = post(&pull, r#"{"wait": 0.1}"#);
+            if status == 503 {
+                break (retry, body);
+            }
+            assert!(
+                Instant::now() < end,
+                "the other request does not wait: {body}"
+            );
+        };
+        assert_eq!(retry, Some(1));
+        assert!(body.contains("too many requests wait"), "{body}");
+        // Who does not wait is answered, and so is the one who does.
+        assert_eq!(post(&pull, "{}").0, 200);
+        let record = r#"{"writes": [{"op": "put", "collection": "a", "key": "k", "value": {}}]}"#;
+        assert_eq!(post(&format!("{database}/writes"), record).0, 200);
+        let (status, _, body) = waits.join().unwrap();
+        assert!(status == 200 && body.contains("\"insert\""), "{body}");
+    });
 }
 
 #[test]

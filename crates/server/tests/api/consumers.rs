@@ -2,6 +2,7 @@
 
 use super::client::Api;
 use serde_json::{Value as Json, json};
+use std::time::{Duration, Instant};
 
 fn keys(page: &Json) -> Vec<String> {
     let changes = page["changes"].as_array().unwrap();
@@ -55,6 +56,7 @@ fn a_page_is_given_again_until_it_is_committed_and_to_one_holder_at_a_time() {
     for _ in 0..2 {
         let committed = api.post(&format!("{etl}/commit"), &end).is(200);
         assert_eq!(committed["committed"], page["cursor"]);
+        assert_eq!(committed["lag"]["changes"], 2);
         assert!(committed["lag"]["seconds"].as_f64().unwrap() > 0.0);
     }
     let rest = api.post(&format!("{etl}/pull"), &other).is(200);
@@ -93,4 +95,51 @@ fn a_consumer_whose_place_is_gone_says_so_until_it_is_reset() {
         .is(200);
     assert_eq!(reset["expired"], false);
     api.post(&format!("{etl}/pull"), &json!({})).is(200);
+}
+
+/// A gauge of a consumer, as Prometheus sees it.
+fn gauge(api: &Api, name: &str, consumer: &str) -> f64 {
+    let metrics = api.get("/metrics").is(200);
+    let mut lines = metrics.as_str().unwrap().lines();
+    let line = lines.find(|line| {
+        line.starts_with(&format!("{name}{{")) && line.contains(&format!("consumer=\"{consumer}\""))
+    });
+    line.unwrap()
+        .split(' ')
+        .next_back()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn the_metrics_tell_which_consumer_is_behind_and_which_has_expired() {
+    let api = Api::start();
+    let db = api.database();
+    for (name, wants) in [
+        ("all", json!({})),
+        ("own", json!({"exclude_origin": "http"})),
+    ] {
+        api.put(&format!("{db}/consumers/{name}"), &wants).is(201);
+    }
+    let lag = |consumer| gauge(&api, "headwater_consumer_lag_seconds", consumer);
+    assert_eq!(lag("all"), 0.0);
+    let place = format!("{db}/collections/a/records/k");
+    api.put(&place, &json!({"x": 1})).is(200);
+    api.publish();
+    let (before, end) = (lag("all"), Instant::now() + Duration::from_secs(20));
+    while lag("all") <= before {
+        assert!(
+            Instant::now() < end,
+            "it does not grow while nobody commits"
+        );
+    }
+    assert_eq!(
+        lag("own"),
+        0.0,
+        "what it does not get does not make it late"
+    );
+    assert_eq!(gauge(&api, "headwater_consumer_expired", "all"), 0.0);
+    api.send("POST", "/lake/rebuild", &[], "").is(200);
+    assert_eq!(gauge(&api, "headwater_consumer_expired", "all"), 1.0);
 }

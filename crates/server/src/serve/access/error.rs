@@ -1,8 +1,6 @@
 use super::tokens::Level;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Json, Response};
+use axum::http::StatusCode;
 use headwater_core::DatabaseId;
-use serde_json::json;
 
 /// Why a request is not served: its sender's token, or the lack of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,19 +76,5 @@ impl AccessError {
             StatusCode::UNAUTHORIZED => "unauthorized",
             _ => "forbidden",
         }
-    }
-}
-
-impl IntoResponse for AccessError {
-    fn into_response(self) -> Response {
-        let body = json!({ "error": { "code": self.code(), "message": self.to_string() } });
-        let mut response = (self.status(), Json(body)).into_response();
-        if self.status() == StatusCode::UNAUTHORIZED {
-            let scheme = HeaderValue::from_static("Bearer");
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, scheme);
-        }
-        response
     }
 }

@@ -10,6 +10,7 @@ pub use tokens::{Databases, Level, Token, Tokens, TokensError, parse_time};
 
 use super::limits::Limits;
 use super::metrics::{Counts, Refusal};
+use super::problem::Problem;
 use super::upgrade::Upgrade;
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -302,23 +303,22 @@ pub(crate) async fn authenticate(
     request: Request,
     next: Next,
 ) -> Response {
+    // First of all, so that whoever is refused hears why, whatever they still send.
+    let request = request.map(|body| door.limits.timed(body));
     let access = door.gate.access(request.headers());
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let address = peer.map(|ConnectInfo(address)| *address);
     // Before anything else, so that tokens cannot be guessed in large numbers.
-    let share = match door
-        .limits
-        .take(access.as_ref().ok(), address, request.uri())
-    {
+    let share = match door.limits.take(access.as_ref().ok(), address) {
         Ok(share) => share,
         Err(overloaded) => {
             door.counts.refused(overloaded.why);
-            return overloaded.into_response();
+            return Problem::from(overloaded).into_response();
         }
     };
     let response = match access {
         Ok(access) => {
-            let mut request = request.map(|body| door.limits.timed(body));
+            let mut request = request;
             request.extensions_mut().insert(access);
             next.run(request).await
         }
@@ -338,6 +338,6 @@ async fn deny(error: AccessError, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     match Upgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade.deny(error),
-        Err(_) => error.into_response(),
+        Err(_) => Problem::from(error).into_response(),
     }
 }

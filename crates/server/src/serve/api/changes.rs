@@ -2,9 +2,9 @@
 
 use super::super::access::Access;
 use super::super::endpoints::Shared;
+use super::super::problem::Problem;
 use super::Answer;
 use super::cursor::{self, Ends};
-use super::error::Problem;
 use super::extract::{Asked, At};
 use super::lookup::{self, Action};
 use super::records::raw;
@@ -111,6 +111,7 @@ pub(super) async fn page(
     let deadline = Instant::now() + wait;
     let mut published = shared.feed.head();
     let mut from = None;
+    let mut waits = None;
     loop {
         published.mark_unchanged();
         let query = FeedQuery {
@@ -135,6 +136,10 @@ pub(super) async fn page(
         let left = deadline.saturating_duration_since(Instant::now());
         if !page.events.is_empty() || page.more || until.is_some() || left.is_zero() {
             return Ok(page);
+        }
+        if waits.is_none() {
+            let place = shared.limits.wait();
+            waits = Some(place.inspect_err(|full| shared.counts.refused(full.why))?);
         }
         after = page.next.clone();
         if !matches!(

@@ -5,18 +5,19 @@
 
 use super::super::access::Access;
 use super::super::endpoints::Shared;
+use super::super::problem::Problem;
 use super::Answer;
 use super::changes::{self, ChangePage, Wanted};
 use super::cursor::{self, Ends};
-use super::error::Problem;
 use super::extract::{At, Sent};
+use super::lag::{self, Lag};
 use super::lookup::{self, Action};
 use super::state::CONSUMERS;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Json;
 use headwater::{Database, DatabaseId};
-use headwater_materialize::{FeedPlace, FeedQuery};
+use headwater_materialize::FeedPlace;
 use redb::ReadableTableMetadata as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -65,15 +66,6 @@ pub(super) struct Consumer {
     leased: Option<Lease>,
     /// Whether changes after its place are not kept any more: it has to be reset.
     expired: bool,
-}
-
-/// How far a consumer is behind.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Lag {
-    /// How many changes; null if they are too many to be counted.
-    changes: Option<u64>,
-    /// How long the oldest of them has been in the feed, in seconds; 0 if there is none.
-    seconds: f64,
 }
 
 /// A lease of a page.
@@ -238,7 +230,7 @@ impl Given {
 }
 
 async fn describe(shared: &Shared, database: DatabaseId, kept: Kept) -> Answer<Consumer> {
-    let (expired, lag) = lag(shared, database, &kept).await?;
+    let lag = lag::of(shared, database, &kept).await?;
     let leased = kept.given.as_ref().filter(|given| given.is_leased());
     Ok(Consumer {
         leased: leased.map(Given::lease),
@@ -246,34 +238,8 @@ async fn describe(shared: &Shared, database: DatabaseId, kept: Kept) -> Answer<C
         collection: kept.collection,
         exclude_origin: kept.exclude_origin,
         committed: kept.committed,
+        expired: lag.expired,
         lag,
-        expired,
-    })
-}
-
-/// Whether a consumer has expired, and how far it is behind.
-async fn lag(shared: &Shared, database: DatabaseId, kept: &Kept) -> Answer<(bool, Lag)> {
-    let query = FeedQuery {
-        database,
-        collection: kept.collection.clone(),
-        exclude_origin: kept.exclude_origin.clone(),
-        after: cursor::parse(&kept.committed),
-        until: None,
-        limit: 1,
-        bytes: usize::MAX,
-        scan: 10_000,
-    };
-    let page = cursor::read(shared, move |lake| lake.feed_page(&query)).await?;
-    let lag = |changes, seconds| Lag { changes, seconds };
-    Ok(match page {
-        Err(_) => (true, lag(None, 0.0)),
-        Ok(page) => match page.events.first() {
-            Some((_, first)) => {
-                let seconds = (now_ms() - first.at).max(0) as f64 / 1000.0;
-                (false, lag((!page.more).then_some(1), seconds))
-            }
-            None => (false, lag((!page.more).then_some(0), 0.0)),
-        },
     })
 }
 

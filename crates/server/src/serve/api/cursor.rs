@@ -1,8 +1,8 @@
 //! Places in the change feed as text.
 
 use super::super::endpoints::Shared;
+use super::super::problem::Problem;
 use super::Answer;
-use super::error::Problem;
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

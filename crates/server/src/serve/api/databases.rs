@@ -2,8 +2,8 @@
 
 use super::super::access::Access;
 use super::super::endpoints::Shared;
+use super::super::problem::Problem;
 use super::Answer;
-use super::error::Problem;
 use super::extract::{Asked, At, Sent};
 use super::lookup::{self, Action};
 use axum::extract::State;

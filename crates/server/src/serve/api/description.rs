@@ -7,7 +7,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-use super::error::{ErrorBody, ErrorDetail};
+use super::super::problem::{ErrorBody, ErrorDetail};
 
 /// What every request may be answered with, beside what it is there for.
 const ERRORS: [(&str, &str); 12] = [

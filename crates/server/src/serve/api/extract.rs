@@ -1,7 +1,7 @@
 //! What requests carry, with what is wrong with it said in the API's own way.
 
+use super::super::problem::Problem;
 use super::Answer;
-use super::error::Problem;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};

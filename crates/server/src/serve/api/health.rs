@@ -1,8 +1,8 @@
 //! Whether the server is at work, and whether it can do its work.
 
 use super::super::endpoints::Shared;
+use super::super::problem::Problem;
 use super::Answer;
-use super::error::Problem;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Json;

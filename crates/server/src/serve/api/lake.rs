@@ -3,8 +3,8 @@
 use super::super::access::Access;
 use super::super::endpoints::Shared;
 use super::super::lake::{Check, CheckReport};
+use super::super::problem::Problem;
 use super::Answer;
-use super::error::Problem;
 use super::extract::{Asked, At};
 use super::lookup;
 use axum::extract::State;

@@ -7,9 +7,9 @@ mod consumers;
 mod cursor;
 mod databases;
 mod description;
-mod error;
 mod extract;
 mod health;
+mod lag;
 mod lake;
 mod lookup;
 mod records;
@@ -17,15 +17,15 @@ mod requests;
 mod state;
 mod writes;
 
-pub(super) use error::no_such_path;
+pub(super) use lag::{Behind, of_all as consumer_lags};
 pub(super) use state::State as ApiState;
 pub use state::StateError;
 
 use super::endpoints::Shared;
+use super::problem::{self, Problem};
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
-use error::Problem;
 use std::sync::Arc;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -80,7 +80,7 @@ fn guarded_routes() -> OpenApiRouter<Arc<Shared>> {
 /// What is under `/v1` for those whom the gate knows.
 pub(super) fn guarded() -> Router<Arc<Shared>> {
     let (guarded, _) = guarded_routes().split_for_parts();
-    guarded.method_not_allowed_fallback(error::no_such_method)
+    guarded.method_not_allowed_fallback(problem::no_such_method)
 }
 
 /// What is under `/v1` for everyone: whether the server is well, and the description.
@@ -91,7 +91,7 @@ pub(super) fn open() -> Router<Arc<Shared>> {
     let document = move || async move { (kind, json) };
     open.route("/v1/openapi.json", get(document))
         .route("/v1/docs", get(description::page))
-        .method_not_allowed_fallback(error::no_such_method)
+        .method_not_allowed_fallback(problem::no_such_method)
 }
 
 type Answer<T> = Result<T, Problem>;

@@ -2,8 +2,8 @@
 
 use super::super::access::Access;
 use super::super::endpoints::Shared;
+use super::super::problem::Problem;
 use super::Answer;
-use super::error::Problem;
 use super::extract::{Asked, At, Body};
 use super::lookup::{self, Action};
 use super::writes::{IfChanged, Op, Written, key_write};
@@ -67,6 +67,31 @@ pub(super) struct WriteQuery {
     if_changed: Option<IfChanged>,
 }
 
+/// What is told of a record beside its fields.
+struct Seen {
+    version: String,
+    lost: usize,
+}
+
+impl Seen {
+    fn of(core: &headwater_core::Database, collection: &str, key: &str) -> Self {
+        let conflicts = core.conflicts_of(collection, key);
+        Self {
+            version: core.version_of(collection, key).to_string(),
+            lost: conflicts.iter().map(|one| one.losers.len()).sum(),
+        }
+    }
+
+    fn entry(self, key: String, record: &Record) -> Answer<RecordEntry> {
+        Ok(RecordEntry {
+            key,
+            version: self.version,
+            value: raw(record)?,
+            unresolved: (self.lost > 0).then_some(self.lost),
+        })
+    }
+}
+
 pub(super) fn raw(record: &Record) -> Answer<Box<RawValue>> {
     RawValue::from_string(record_to_json(record)).map_err(Problem::internal)
 }
@@ -92,30 +117,25 @@ pub(super) async fn list(
     let read = move || {
         database.inspect(|core| {
             let records = core.scan(&collection, &scan).into_iter();
-            let with_version = records.map(|(key, record)| {
-                let version = core.version_of(&collection, &key).to_string();
-                (key, record, version)
+            let with_more = records.map(|(key, record)| {
+                let seen = Seen::of(core, &collection, &key);
+                (key, record, seen)
             });
-            with_version.collect::<Vec<_>>()
+            with_more.collect::<Vec<_>>()
         })
     };
     let found = tokio::task::spawn_blocking(read).await;
     let found = found.map_err(Problem::internal)?;
     let mut records: Vec<RecordEntry> = Vec::new();
     let (mut bytes, mut next) = (0, None);
-    for (key, record, version) in found {
+    for (key, record, seen) in found {
         if records.len() == limit || bytes > PAGE_BYTES {
             next = records.last().map(|last| last.key.clone());
             break;
         }
-        let value = raw(&record)?;
-        bytes += value.get().len();
-        records.push(RecordEntry {
-            key,
-            version,
-            value,
-            unresolved: None,
-        });
+        let entry = seen.entry(key, &record)?;
+        bytes += entry.value.get().len();
+        records.push(entry);
     }
     Ok(Json(RecordList { records, next }))
 }
@@ -131,23 +151,16 @@ pub(super) async fn show(
 ) -> Answer<Json<RecordEntry>> {
     let database = lookup::database(&shared, &access, &db, Action::Read).await?;
     lookup::collection(&database, &collection)?;
-    let (found, version, lost) = database.inspect(|core| {
-        let conflicts = core.conflicts_of(&collection, &key);
-        let lost = conflicts.iter().map(|one| one.losers.len()).sum::<usize>();
-        let version = core.version_of(&collection, &key);
-        (core.get(&collection, &key), version, lost)
+    let (found, seen) = database.inspect(|core| {
+        let seen = Seen::of(core, &collection, &key);
+        (core.get(&collection, &key), seen)
     });
     let record = found.ok_or_else(|| {
         let key: String = key.chars().take(64).collect();
         let message = format!("{collection} has no record {key:?}; PUT creates one");
         Problem::missing("unknown-record", message)
     })?;
-    Ok(Json(RecordEntry {
-        key,
-        version: version.to_string(),
-        value: raw(&record)?,
-        unresolved: (lost > 0).then_some(lost),
-    }))
+    seen.entry(key, &record).map(Json)
 }
 
 type Place = (String, String, String);

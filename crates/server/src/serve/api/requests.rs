@@ -4,8 +4,8 @@
 //! carry the request's name. So whenever the server is killed, the next time the request comes it is known what it wrote: if its
 //! changes are there, they are found by their name, and the answer follows from them; if not, nothing was written.
 
+use super::super::problem::Problem;
 use super::Answer;
-use super::error::Problem;
 use super::state::{REQUEST_AGES, REQUESTS, State};
 use axum::http::StatusCode;
 use headwater::{Database, DocumentId, KeyWrite, Transaction, Version};

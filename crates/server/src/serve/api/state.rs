@@ -1,8 +1,8 @@
 //! What the API keeps on the disk beside the databases: requests that may come again, and consumers.
 
-use super::error::Problem;
+use super::super::problem::Problem;
 use headwater::DatabaseId;
-use redb::{Database as Store, ReadableDatabase as _, TableDefinition};
+use redb::{Database as Store, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -141,6 +141,23 @@ impl State {
         let read = move |store: &Store| {
             let table = store.begin_read()?.open_table(table)?;
             Ok(table.get(&*key)?.map(|value| value.value().to_vec()))
+        };
+        self.with(read).await
+    }
+
+    /// All that is in a table.
+    pub(super) async fn all(
+        &self,
+        table: TableDefinition<'static, &'static str, &'static [u8]>,
+    ) -> Result<Vec<(String, Vec<u8>)>, Problem> {
+        let read = move |store: &Store| {
+            let table = store.begin_read()?.open_table(table)?;
+            let mut found = Vec::new();
+            for one in table.iter()? {
+                let (key, value) = one?;
+                found.push((key.value().to_owned(), value.value().to_vec()));
+            }
+            Ok(found)
         };
         self.with(read).await
     }

@@ -1,6 +1,8 @@
 //! The one shape of every error.
 
-use super::super::access::AccessError;
+use super::access::AccessError;
+use super::limits::Overloaded;
+use super::metrics::Refusal;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Json, Response};
 use headwater::{Error, WriteError};
@@ -29,15 +31,17 @@ pub(super) struct ErrorDetail {
 
 /// An error on its way to whoever sent the request.
 #[derive(Debug)]
-pub(in super::super) struct Problem {
+pub(super) struct Problem {
     status: StatusCode,
     code: &'static str,
     message: String,
     details: Option<Details>,
+    /// After how many seconds it may be tried again, where that is known.
+    retry_after: Option<u64>,
 }
 
 /// After how many seconds what fails now may be tried again.
-const RETRY_AFTER: &str = "1";
+const RETRY_AFTER: u64 = 1;
 
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
@@ -46,6 +50,7 @@ impl Problem {
             code,
             message: message.into(),
             details: None,
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER),
         }
     }
 
@@ -89,9 +94,14 @@ impl IntoResponse for Problem {
             details: self.details,
         };
         let mut response = (self.status, Json(ErrorBody { error })).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            let wait = HeaderValue::from_static(RETRY_AFTER);
-            response.headers_mut().insert(header::RETRY_AFTER, wait);
+        if let Some(seconds) = self.retry_after {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            let headers = response.headers_mut();
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
         response
     }
@@ -100,6 +110,18 @@ impl IntoResponse for Problem {
 impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
         Self::new(error.status(), error.code(), error.to_string())
+    }
+}
+
+impl From<Overloaded> for Problem {
+    fn from(error: Overloaded) -> Self {
+        let (status, code) = match error.why {
+            Refusal::Rate => (StatusCode::TOO_MANY_REQUESTS, "rate-limited"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        };
+        let mut problem = Self::new(status, code, error.to_string());
+        problem.retry_after = Some(error.seconds());
+        problem
     }
 }
 
@@ -149,7 +171,7 @@ impl From<LakeError> for Problem {
 }
 
 /// For paths that there are not.
-pub(in super::super) async fn no_such_path(uri: Uri) -> Problem {
+pub(super) async fn no_such_path(uri: Uri) -> Problem {
     let path: String = uri.path().chars().take(200).collect();
     let message = format!("there is nothing at {path:?}; /v1/docs lists what there is");
     Problem::missing("unknown-path", message)
