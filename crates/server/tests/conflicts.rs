@@ -3,10 +3,14 @@
 mod command;
 
 use command::{Server, fails, ok, ok_json};
-use headwater::{CollectionSchema, Database, DeleteRule, Options, Peer};
+use headwater::{CollectionSchema, Database, DeleteRule, Options, Peer, Settlement};
 use serde_json::{Value as Json, json};
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How many records two edit apart from each other.
@@ -259,6 +263,75 @@ fn a_server_is_asked_and_told_in_one_command() {
     );
     ok(two.path(), &format!("sync {url} --data b"));
     assert_eq!(at(&two.open("b", ""), "path"), ["m.in"]);
+}
+
+/// The next line that a command prints, as JSON.
+fn next_line(lines: &Receiver<String>) -> Json {
+    let line = lines.recv_timeout(Duration::from_secs(60));
+    serde_json::from_str(&line.expect("a line")).expect("JSON")
+}
+
+#[test]
+fn who_follows_hears_what_is_open_and_of_all_that_loses_or_is_settled_from_then_on() {
+    let two = Two::met();
+    let (id, url) = (&two.id, &two.server.url);
+    let line = format!("conflicts follow --database {id} --peer {url} --json");
+    let mut follower = Command::new(command::HEADWATER)
+        .current_dir(two.path())
+        .args(line.split(' '))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let (sender, lines) = channel();
+    let out = BufReader::new(follower.stdout.take().expect("piped"));
+    let reader = thread::spawn(move || {
+        for line in out.lines() {
+            let _ = sender.send(line.expect("text"));
+        }
+    });
+    let open_now = next_line(&lines);
+    assert_eq!(
+        (&open_now["database"], &open_now["key"]),
+        (&json!(id), &json!("k0"))
+    );
+    assert_eq!(open_now["open"], Json::from(two.open("a", "")));
+    two.edit("a", "Ann", async |database| {
+        let notes = database.collection("notes");
+        notes
+            .settle("k0", &["title".into()], Settlement::Accept)
+            .await
+            .map(drop)
+    });
+    two.meet();
+    let settled = next_line(&lines);
+    assert_eq!(
+        at(settled["open"].as_array().expect("a list"), "path"),
+        ["m.in"]
+    );
+    for data in ["a", "b"] {
+        two.import(
+            data,
+            [json!({"k": "k1", "n": -1, "title": data, "m": {"in": 0}})],
+            "",
+        );
+    }
+    two.meet();
+    let lost = next_line(&lines);
+    assert_eq!(
+        (&lost["key"], &lost["open"][0]["path"]),
+        (&json!("k1"), &json!("title"))
+    );
+    ok(
+        two.path(),
+        &format!("conflicts settle k1 --accept --database {id} --peer {url}"),
+    );
+    assert_eq!(next_line(&lines)["open"], json!([]));
+    let mut kill = Command::new("kill");
+    let told = kill.args(["-TERM", &follower.id().to_string()]).status();
+    assert!(told.expect("kill").success());
+    assert!(follower.wait().expect("ended").success());
+    reader.join().expect("read");
+    fails(two.path(), 1, "conflicts follow --data a");
 }
 
 #[test]

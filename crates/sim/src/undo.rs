@@ -237,19 +237,22 @@ impl Undos {
         let ours = |by: &Attribution| wrote.contains(&by.hash) || took_back.contains(&by.hash);
         let others = before.writers.values().any(|by| !ours(by));
         let same = json(&after.record, policies) == json(&touched.before, policies);
-        let stays = apart && others && touched.before.is_none();
+        // A redo brings back what others had written with what its author had, and they keep it when that goes again.
+        let again = !entry.undo && !took_back.is_empty() && touched.before.is_none();
+        let stays = (apart || again) && others && touched.before.is_none();
         if had.len() == entry.seen.len() && !same && !stays {
             return Err("it is not what it was, with nothing done since".into());
         }
         let is_whole = |path: &Path| is_whole(path, policies);
         let kept = before.writers.iter().filter(|(path, by)| {
-            is_whole(path) && !own.contains(&by.hash) && !entry.seen.contains(&by.hash)
+            let known = entry.seen.contains(&by.hash) && (apart || !again || ours(by));
+            is_whole(path) && !own.contains(&by.hash) && !known
         });
         for (path, by) in kept {
             let value = |saw: &Saw| at(saw.record.as_ref()?, path).cloned();
             // What is put back beside it can win, as it did before.
             if value(before) != value(after) && !after.lost(path, &by.hash) {
-                return Err(format!("{path:?} was written since by {by:?}"));
+                return Err(format!("{path:?} was written by {by:?}"));
             }
         }
         let (Some(was), Some(now)) = (&before.record, &after.record) else {

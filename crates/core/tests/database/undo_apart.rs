@@ -94,17 +94,18 @@ fn a_list_that_is_put_back_into_a_field_of_sets_is_a_list() {
 
 #[test]
 fn a_creation_that_was_done_again_is_undone_again_beside_what_another_wrote_meanwhile() {
-    for rule in [DeleteRule::EditWins, DeleteRule::DeleteWins] {
+    use DeleteRule::{DeleteWins, EditWins};
+    for (rule, by_redo) in [(EditWins, false), (DeleteWins, false), (DeleteWins, true)] {
         let (mut a, mut b) = pair(CollectionSchema::new().delete(rule));
         let ours = a.put("k", &[("ours", 1.into())]);
         exchange(&mut a, &mut b);
         let back = undo(&mut a, ours.clone());
         b.set("k", "theirs", 2);
         exchange(&mut a, &mut b);
-        undo(&mut a, back);
+        let again = undo(&mut a, back);
         let both = record(&[("ours", 1.into()), ("theirs", 2.into())]);
         assert_eq!(a.get("k"), Some(both), "{rule:?}");
-        undo(&mut a, ours);
+        undo(&mut a, if by_redo { again } else { ours });
         exchange(&mut a, &mut b);
         assert_eq!(
             b.get("k"),

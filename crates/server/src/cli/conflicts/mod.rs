@@ -1,5 +1,6 @@
 //! `headwater conflicts`
 
+mod follow;
 mod print;
 
 use super::data::DataArgs;
@@ -7,7 +8,7 @@ use super::output;
 use anyhow::bail;
 use headwater::json::value_from_str;
 use headwater::{ClaimId, Conflict, Database, Peer, Scan, Settlement, Value};
-use print::Open;
+use print::{Named, Open};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Conflicts {
@@ -15,6 +16,8 @@ pub(super) enum Conflicts {
     List(List),
     /// Show all that is open in the records of one key, with the ids of the writes
     Show(Show),
+    /// Tell what is open, and of all that loses or is settled from then on
+    Follow(follow::Follow),
     /// Settle what lost in one field of a record, or in the record as a whole
     Settle(Settle),
 }
@@ -124,6 +127,7 @@ pub(super) async fn run(command: Conflicts) -> anyhow::Result<()> {
     match command {
         Conflicts::List(args) => list(args).await,
         Conflicts::Show(args) => show(args).await,
+        Conflicts::Follow(args) => follow::run(args).await,
         Conflicts::Settle(args) => settle(args).await,
     }
 }
@@ -154,9 +158,8 @@ async fn show(args: Show) -> anyhow::Result<()> {
 async fn settle(args: Settle) -> anyhow::Result<()> {
     let peer = args.place.data.open_existing().await?;
     let open = args.place.open(&peer, Some(&args.key)).await?;
-    let Open {
-        database, conflict, ..
-    } = args.choose(&open)?;
+    let Open { of, conflict } = args.choose(&open)?;
+    let database = &of.database;
     let how = args.how(conflict)?;
     let collection = database.collection(&conflict.collection);
     collection
@@ -174,45 +177,53 @@ fn nothing_open(key: &str) -> String {
 }
 
 impl Where {
-    /// All that is open there, brought up to date with the server if there is one.
-    async fn open(&self, peer: &Peer, key: Option<&str>) -> anyhow::Result<Vec<Open>> {
+    /// Those that are meant, brought up to date with the server if there is one.
+    async fn databases(&self, peer: &Peer) -> anyhow::Result<Vec<Named>> {
         let known = peer.databases().await?;
         let wanted = match &self.database {
             Some(database) => vec![database.clone()],
             None => known.iter().map(|info| info.id.to_string()).collect(),
         };
-        let mut open = Vec::new();
-        let mut is_known = false;
+        let mut all = Vec::new();
         for wanted in wanted {
             let database = self.data.open_database(peer, &wanted).await?;
             let names = known.iter().filter(|info| info.id == database.id());
             let name = names.flat_map(|info| &info.names).next().cloned();
-            for collection in database.collections().into_keys() {
-                if self
-                    .collection
-                    .as_ref()
-                    .is_some_and(|one| *one != collection)
-                {
-                    continue;
-                }
-                is_known = true;
-                open.extend(
-                    conflicts(&database, &collection, key)
-                        .into_iter()
-                        .map(|conflict| Open {
-                            database: database.clone(),
-                            name: name.clone(),
-                            conflict,
-                        }),
-                );
-            }
+            all.push(Named { database, name });
         }
+        let has = |wanted: &String| {
+            let mut databases = all.iter();
+            databases.any(|one| one.database.collections().contains_key(wanted))
+        };
         match &self.collection {
-            Some(collection) if !is_known => bail!(
+            Some(collection) if !has(collection) => bail!(
                 "there is no collection {collection:?}; `headwater ls --database ID|NAME` lists those of a database"
             ),
-            _ => Ok(open),
+            _ => Ok(all),
         }
+    }
+
+    /// Whether this collection is meant.
+    fn wants(&self, collection: &str) -> bool {
+        let wanted = self.collection.as_deref();
+        wanted.is_none_or(|wanted| wanted == collection)
+    }
+
+    /// All that is open there.
+    async fn open(&self, peer: &Peer, key: Option<&str>) -> anyhow::Result<Vec<Open>> {
+        let mut open = Vec::new();
+        for of in self.databases(peer).await? {
+            for collection in of.database.collections().into_keys() {
+                if self.wants(&collection) {
+                    let found = conflicts(&of.database, &collection, key).into_iter();
+                    open.extend(found.map(|conflict| Open {
+                        of: of.clone(),
+                        conflict,
+                    }));
+                }
+            }
+        }
+        Ok(open)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::output::{self, printable};
 use headwater::json::value_to_json;
-use headwater::{Attribution, Claim, Conflict, Database, Value};
+use headwater::{Attribution, Claim, Conflict, ConflictEvent, Database, Value};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
@@ -10,11 +10,27 @@ use std::collections::BTreeMap;
 /// How many characters of a value a table shows.
 const WIDTH: usize = 40;
 
+/// A database, and what it is called here.
+#[derive(Clone)]
+pub(super) struct Named {
+    pub database: Database,
+    /// Its first name in this folder.
+    pub name: Option<String>,
+}
+
+impl Named {
+    fn name(&self) -> String {
+        let id = || self.database.id().to_string();
+        self.name.clone().unwrap_or_else(id)
+    }
+}
+
+/// An object of JSON, whose values are canonical.
+type Object = BTreeMap<&'static str, Box<RawValue>>;
+
 /// A conflict, and where it is.
 pub(super) struct Open {
-    pub database: Database,
-    /// The database's first name in this folder.
-    pub name: Option<String>,
+    pub of: Named,
     pub conflict: Conflict,
 }
 
@@ -24,16 +40,11 @@ impl Open {
         let Conflict {
             collection, key, ..
         } = &self.conflict;
-        let database = self.database_name();
+        let database = self.of.name();
         printable(&format!(
             "{database} {collection} {key}: {}",
             field(&self.conflict)
         ))
-    }
-
-    fn database_name(&self) -> String {
-        let id = || self.database.id().to_string();
-        self.name.clone().unwrap_or_else(id)
     }
 
     /// All of it, on several lines.
@@ -52,14 +63,21 @@ impl Open {
     }
 
     pub fn print_json(&self) -> anyhow::Result<()> {
+        output::json(&self.object()?)
+    }
+
+    fn object(&self) -> serde_json::Result<Object> {
         let conflict = &self.conflict;
         let losers: Vec<_> = conflict
             .losers
             .iter()
             .map(claim_json)
             .collect::<Result<_, _>>()?;
-        let mut object = BTreeMap::from([
-            ("database", to_raw_value(&self.database.id().to_string())?),
+        let mut object = Object::from([
+            (
+                "database",
+                to_raw_value(&self.of.database.id().to_string())?,
+            ),
             ("collection", to_raw_value(&conflict.collection)?),
             ("key", to_raw_value(&conflict.key)?),
             ("field", to_raw_value(&conflict.field)?),
@@ -75,8 +93,33 @@ impl Open {
         if let Some(winner) = &conflict.winner {
             object.insert("winner", to_raw_value(&claim_json(winner)?)?);
         }
-        output::json(&object)
+        Ok(object)
     }
+}
+
+/// What is open in a record now.
+pub(super) fn record(of: &Named, event: ConflictEvent, as_json: bool) -> anyhow::Result<()> {
+    let open = event.open.into_iter().map(|conflict| Open {
+        of: of.clone(),
+        conflict,
+    });
+    let (collection, key) = (&event.collection, &event.key);
+    if as_json {
+        let open = open.map(|open| open.object());
+        let open = open.collect::<Result<Vec<_>, _>>()?;
+        return output::json(&Object::from([
+            ("database", to_raw_value(&of.database.id().to_string())?),
+            ("collection", to_raw_value(collection)?),
+            ("key", to_raw_value(key)?),
+            ("open", to_raw_value(&open)?),
+        ]));
+    }
+    let open: Vec<Open> = open.collect();
+    if open.is_empty() {
+        let place = printable(&format!("{} {collection} {key}", of.name()));
+        output::line(&format!("{place}: nothing is open any more"))?;
+    }
+    open.iter().try_for_each(Open::print)
 }
 
 /// A table for each database.
@@ -84,9 +127,9 @@ pub(super) fn table(open: &[Open]) -> anyhow::Result<()> {
     if open.is_empty() {
         output::line("nothing is open")?;
     }
-    for of_one in open.chunk_by(|a, b| a.database.id() == b.database.id()) {
+    for of_one in open.chunk_by(|a, b| a.of.database.id() == b.of.database.id()) {
         if let [first, ..] = of_one {
-            let name = printable(&first.database_name());
+            let name = printable(&first.of.name());
             output::line(&format!("database {name}"))?;
         }
         let header = [
@@ -145,7 +188,7 @@ pub(super) fn settled(database: &Database, was: &Conflict, as_json: bool) -> any
     }
     let left = collection.conflicts_of(&was.key).len();
     if as_json {
-        let mut object = BTreeMap::from([
+        let mut object = Object::from([
             ("database", to_raw_value(&database.id().to_string())?),
             ("collection", to_raw_value(&was.collection)?),
             ("key", to_raw_value(&was.key)?),
@@ -169,8 +212,8 @@ fn raw(value: &Value) -> serde_json::Result<Box<RawValue>> {
     RawValue::from_string(value_to_json(value))
 }
 
-fn claim_json(claim: &Claim) -> serde_json::Result<BTreeMap<&'static str, Box<RawValue>>> {
-    let mut object = BTreeMap::from([("id", to_raw_value(&claim.id.0)?)]);
+fn claim_json(claim: &Claim) -> serde_json::Result<Object> {
+    let mut object = Object::from([("id", to_raw_value(&claim.id.0)?)]);
     if let Some(value) = &claim.value {
         object.insert("value", raw(value)?);
     }
