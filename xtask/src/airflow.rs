@@ -1,4 +1,4 @@
-//! The Airflow provider: its environments, its checks, and its tests against a real Airflow, server and Drillbit.
+//! The Airflow provider: its environments, its checks, and its tests against a real Airflow, server, Drillbit and browser.
 
 use crate::project::{Project, on_path, run};
 use crate::tools;
@@ -126,6 +126,10 @@ pub fn test(project: &Project) -> Result<()> {
     run(project
         .cargo()
         .args(["build", "--package=headwater-server", "--bin=headwater"]))?;
+    run(project
+        .command("npm")
+        .args(["run", "--silent", "build"])
+        .current_dir(project.root.join("packages/js")))?;
     let mut pytest = tool("pytest");
     pytest
         .arg("--quiet")

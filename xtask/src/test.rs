@@ -57,8 +57,8 @@ const STEPS: &[Step] = &[
     ),
     step(
         "airflow",
-        "the Airflow provider, in a real Airflow against a real server and Drillbit",
-        &["airflow", "drill", "promtool"],
+        "the Airflow provider, in a real Airflow against a real server, Drillbit and browser",
+        &["airflow", "drill", "promtool", "chromium", "npm", "wasm"],
         airflow::test,
     ),
 ];

@@ -24,6 +24,7 @@ os.environ.update(
 from types import SimpleNamespace  # noqa: E402
 
 import pytest  # noqa: E402
+from browser import Browser  # noqa: E402
 from real import Drillbit, Server  # noqa: E402
 from scripted import Scripted  # noqa: E402
 
@@ -84,6 +85,16 @@ def database(api):
     from airflow_provider_headwater import calls
 
     return api.run(calls.create_database())["id"]
+
+
+@pytest.fixture
+def browser():
+    """A person's browser."""
+    running = Browser()
+    try:
+        yield running
+    finally:
+        running.close()
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ AIRFLOW = str(Path(sys.executable).with_name("airflow"))
 
 
 class Standalone:
-    def __init__(self, folder, dags, **environment):
+    def __init__(self, folder, dags, port, **environment):
         self.folder = Path(folder)
-        port = free_port()
+        self.folder.mkdir()
         self.url = f"http://127.0.0.1:{port}"
         self.environment = os.environ | {
             # It starts its components by name.
@@ -48,8 +48,8 @@ class Standalone:
         except BaseException:
             self.close()
             raise
-        token = httpx.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
-        self.api = httpx.Client(base_url=f"{self.url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        self.token = httpx.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
+        self.api = httpx.Client(base_url=f"{self.url}/api/v2", headers={"Authorization": f"Bearer {self.token}"}, timeout=30)
 
     def _start(self, *arguments):
         # A group of its own, since standalone leaves its children behind when it is ended.

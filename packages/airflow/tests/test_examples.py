@@ -50,8 +50,9 @@ def test_two_way_sync(api, database, run_dag):
     assert get(api, database, "orders", "a") == {"quantity": 3, "price": 5, "total": 15}
 
 
-def test_nightly_report(api, database, drill, connect, run_dag):
+def test_nightly_report(api, database, drill, connect, run_dag, server, browser):
     connect("drill_default", drill.url)
+    browser.open(database, server.url)
     put(
         api,
         database,
@@ -64,6 +65,16 @@ def test_nightly_report(api, database, drill, connect, run_dag):
     assert run_dag("headwater_nightly_report").state == DagRunState.SUCCESS
     report = {"north": {"sales": 2, "amount": 12}, "it's south": {"sales": 1, "amount": 11}}
     assert everything(api, database, "sales_by_region") == report
+    seen = """
+        const regions = db.collection("sales_by_region");
+        const both = () => regions.scan().length === 2 ? Object.fromEntries(regions.scan()) : undefined;
+        return await eventually(regions, both, 30000);
+    """
+    assert browser.run(seen) == report
+    # From its IndexedDB, with no server: what is there stays theirs.
+    browser.reload()
+    browser.open(database)
+    assert browser.run('return Object.fromEntries(db.collection("sales_by_region").scan())') == report
     # And in the lake, where the next report can use it.
     published(api)
     from airflow.sdk import Connection

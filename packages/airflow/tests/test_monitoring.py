@@ -34,7 +34,7 @@ def test_every_rule_is_tested_and_has_a_page_in_the_runbook():
 def test_the_server_has_every_metric_that_a_rule_uses(tmp_path):
     config = tmp_path / "config.toml"
     # Some it has only if it is to tell an Airflow.
-    config.write_text(f"[airflow]\nurl = \"http://127.0.0.1:{free_port()}\"\ntoken_file = \"{config}\"\nassets = []\n")
+    config.write_text(f'[airflow]\nurl = "http://127.0.0.1:{free_port()}"\ntoken_file = "{config}"\nassets = []\n')
     server = Server(tmp_path / "server")
     try:
         served = httpx.get(f"{server.start('--config', str(config)).url}/metrics").text

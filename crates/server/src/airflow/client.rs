@@ -32,7 +32,9 @@ pub(super) enum PostError {
     )]
     Denied { status: StatusCode, why: String },
     /// It has no such asset.
-    #[error("Airflow has no asset with the URI {uri:?}: a DAG that it has read must name it")]
+    #[error(
+        "Airflow has no asset with the URI {uri:?}: a DAG that it has read must name it, as `airflow assets list` shows"
+    )]
     UnknownAsset { uri: String },
     /// It answered otherwise than with success.
     #[error("Airflow answered {status}: {why}")]
@@ -160,13 +162,16 @@ impl Client {
         let answer = self
             .agent
             .get(format!("{}/api/v2/assets", self.base()))
-            .query("uri_pattern", uri)
+            .query("uri_pattern", bare(uri))
             .query("limit", "100")
             .header("Authorization", format!("Bearer {token}"))
             .call();
         let found: Assets = read(successful(answer)?)?;
         // A pattern finds more than the one.
-        let asset = found.assets.into_iter().find(|asset| asset.uri == uri);
+        let asset = found
+            .assets
+            .into_iter()
+            .find(|asset| bare(&asset.uri) == bare(uri));
         let id = asset
             .map(|asset| asset.id)
             .ok_or_else(|| PostError::UnknownAsset {
@@ -175,6 +180,11 @@ impl Client {
         self.assets.insert(uri.to_owned(), id);
         Ok(id)
     }
+}
+
+/// Of what a DAG has as `scheme://name` Airflow makes `scheme://name/`.
+fn bare(uri: &str) -> &str {
+    uri.trim_end_matches('/')
 }
 
 fn secret(file: &Path) -> Result<String> {

@@ -40,8 +40,9 @@ async fn assets(Query(query): Query<HashMap<String, String>>) -> Response {
     assert_eq!(query["uri_pattern"], URI);
     // A pattern finds what is alike, too.
     let alike = json!({"id": 3, "uri": format!("{URI}-archive"), "name": "archive"});
-    Json(json!({"assets": [alike, {"id": 7, "uri": URI, "name": "orders"}], "total_entries": 2}))
-        .into_response()
+    // Airflow completes what a DAG has.
+    let asset = json!({"id": 7, "uri": format!("{URI}/"), "name": URI});
+    Json(json!({"assets": [alike, asset], "total_entries": 2})).into_response()
 }
 
 async fn event(
