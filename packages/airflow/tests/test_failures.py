@@ -2,12 +2,14 @@
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 
+import httpx
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from real import COMMAND, Server, until
@@ -46,8 +48,8 @@ def pull(database, folder, **options):
     return HeadwaterPullOperator(task_id="pull", database=database, consumer="c", directory=str(folder), **options)
 
 
-def push(database, count, **options):
-    records = [{"key": f"k{n:06}", "value": {"n": n, "text": "x" * 50}} for n in range(count)]
+def push(database, count, first=0, **options):
+    records = [{"key": f"k{n:06}", "value": {"n": n, "text": "x" * 50}} for n in range(first, first + count)]
     return HeadwaterPushOperator(task_id="push", database=database, collection="items", records=records, op="put", **options)
 
 
@@ -126,6 +128,38 @@ def test_wrong_token_fails_at_once(own, connect, execute, tmp_path):
     assert time.monotonic() - begun < 2
     with Client(Address(own.url, token=good)) as client:
         assert len(everything(client, database, "items")) == 1
+
+
+def refused(server, reason):
+    """How many requests the server has turned away for this reason."""
+    metrics = until(lambda: answer.text if (answer := httpx.get(f"{server.url}/metrics")).is_success else None)
+    return int(re.search(rf'headwater_refused_total{{reason="{reason}"}} (\d+)', metrics)[1])
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"), [("requests_per_second = 50\nburst = 5", "rate"), ("requests = 1", "requests")], ids=["429", "503"]
+)
+def test_a_server_that_asks_to_be_left_alone(own, execute, tmp_path, limits, reason):
+    config = tmp_path / "config.toml"
+    config.write_text(f"[limits]\n{limits}\n")
+    own.start("--config", str(config))
+    with Client(Address(own.url)) as client:
+        database = client.run(calls.create_database())["id"]
+        outcomes = []
+        # Two at once, of other records each.
+        tasks = [push(database, 500, batch_size=10), push(database, 500, batch_size=10, first=500)]
+        threads = [
+            threading.Thread(target=lambda task=task, run=run: outcomes.append(execute(task, run_id=run)))
+            for run, task in enumerate(tasks)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert [outcome["records"] for outcome in outcomes] == [500, 500]
+        assert refused(own, reason) > 0
+        published(client)
+    keys_once(execute(pull(database, tmp_path / "f"))["files"], 1_000)
 
 
 KILLED_BEFORE_COMMIT = """
