@@ -17,6 +17,8 @@ export async function openApp(profile, app, database, serverPort) {
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     headless: true,
     args: ARGS,
+    // What it leaves behind goes with its profile.
+    env: { ...process.env, TMPDIR: profile },
   });
   const page = context.pages()[0] ?? (await context.newPage());
   page.on("pageerror", (error) => console.error("  page error:", error.message));

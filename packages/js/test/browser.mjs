@@ -39,6 +39,8 @@ export function profile() {
 export async function launch(folder) {
   const child = spawn(await program(), [...FLAGS, `--user-data-dir=${folder}`, "about:blank"], {
     detached: true,
+    // What it leaves behind when it is killed goes with its profile.
+    env: { ...process.env, TMPDIR: folder },
     stdio: ["ignore", "ignore", "pipe"],
   });
   const exited = new Promise((resolve) => child.once("exit", resolve));
