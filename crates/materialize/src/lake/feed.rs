@@ -113,22 +113,9 @@ impl Lake {
     /// # Errors
     /// [`LakeError::ExpiredCursor`] if events after the place are not kept any more, or there never was such a place.
     pub fn feed_page(&self, query: &FeedQuery) -> Result<FeedPage> {
-        let oldest = self.feed_oldest();
         let head = self.feed_head();
-        let from = query.after.clone().unwrap_or_else(|| oldest.clone());
-        if from.epoch != head.epoch
-            || from.is_before_end(oldest.version)
-            || from.version > head.version
-        {
-            let (version, event) = (from.version, Cursor::END);
-            let epoch = from.epoch;
-            let cursor = Cursor {
-                epoch,
-                version,
-                event,
-            };
-            return Err(LakeError::ExpiredCursor { cursor });
-        }
+        let from = query.after.clone().unwrap_or_else(|| self.feed_oldest());
+        self.check_kept(&from)?;
         let mut page = FeedPage {
             next: from.clone(),
             from,
@@ -190,6 +177,23 @@ impl Lake {
             _ => head,
         };
         Ok(page)
+    }
+
+    /// Whether all events after a place are kept, if there ever was such a place.
+    fn check_kept(&self, from: &Place) -> Result<()> {
+        let is_kept = from.epoch == self.state.epoch
+            && !from.is_before_end(self.feed_oldest().version)
+            && from.version <= self.version;
+        match is_kept {
+            true => Ok(()),
+            false => Err(LakeError::ExpiredCursor {
+                cursor: Cursor {
+                    epoch: from.epoch,
+                    version: from.version,
+                    event: Cursor::END,
+                },
+            }),
+        }
     }
 
     fn sources(&self, query: &FeedQuery, from: &Place) -> Vec<Source<'_>> {

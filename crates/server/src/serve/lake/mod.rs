@@ -11,7 +11,7 @@ use super::error::ServeError;
 use super::plain::Mapping;
 use crate::airflow::Airflow;
 use headwater::{Database, DocumentId, Event};
-use headwater_materialize::{FeedPlace, Lake};
+use headwater_materialize::{FeedPlace, Lake, LakeError};
 use keeper::Keeper;
 pub(crate) use news::News;
 use queue::Queue;
@@ -146,7 +146,8 @@ impl LakeFeed {
     }
 
     /// Begins to publish.
-    pub fn start(self: &Arc<Self>, lake: Lake) -> Result<(), ServeError> {
+    pub fn start(self: &Arc<Self>, mut lake: Lake) -> Result<(), ServeError> {
+        self.begin_feeds(&mut lake).map_err(ServeError::Lake)?;
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|error| ServeError::Internal(error.to_string()))?;
         let keeper = Keeper::new(Arc::clone(self), lake);
@@ -159,6 +160,17 @@ impl LakeFeed {
             })
             .map_err(|error| ServeError::Internal(error.to_string()))?;
         *lock(&self.thread) = Some(thread);
+        Ok(())
+    }
+
+    /// While there is nothing yet, the change feeds begin at once, so that all that comes once the server listens is told. Else
+    /// they begin with the first publication, which takes in what is there.
+    fn begin_feeds(&self, lake: &mut Lake) -> Result<(), LakeError> {
+        let queue = lock(&self.queue);
+        let is_empty = queue.databases.is_empty() && queue.waiting.plain.is_empty();
+        if is_empty && !lake.is_logged() {
+            lake.publish()?;
+        }
         Ok(())
     }
 
@@ -231,6 +243,17 @@ impl LakeFeed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use headwater_materialize::LakeOptions;
+
+    #[test]
+    fn a_new_server_tells_of_all_that_comes_once_it_listens() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut lake = Lake::open(folder.path(), LakeOptions::default()).unwrap();
+        let feed = LakeFeed::new(Duration::ZERO);
+        assert!(!lake.is_logged());
+        feed.begin_feeds(&mut lake).unwrap();
+        assert!(lake.is_logged());
+    }
 
     #[test]
     fn a_lake_whose_thread_has_ended_is_not_well() {
