@@ -1,6 +1,7 @@
 """A whole Airflow, a real server, and a person with a browser.
 
-HEADWATER_AIRFLOW_ROUNDS=20 repeats the way of a change and prints the median.
+HEADWATER_AIRFLOW_ROUNDS=20 repeats the way of a change, prints the median and demands that it is short. A single round
+only shows that the answer comes: on a machine that others use too, its time says little.
 """
 
 import json
@@ -20,6 +21,8 @@ from airflow_provider_headwater.client import Server as Address
 ROUNDS = int(os.environ.get("HEADWATER_AIRFLOW_ROUNDS", "1"))
 #: How long a run that must not come is waited for; one that would come takes about nine seconds.
 QUIET = 20
+
+DAGS = ("headwater_two_way_sync", "swept", "waiting", "told")
 
 WAITING = """
 from airflow.sdk import DAG
@@ -101,12 +104,13 @@ def test_a_change_in_a_browser_is_answered_in_it(tmp_path, connect):
             HEADWATER_FILES=str(tmp_path / "files"),
         )
         token.write_text(airflow.token)
-        for dag in ("headwater_two_way_sync", "swept", "waiting", "told"):
+        for dag in DAGS:
             airflow.resume(dag)
         person.total("first", 120)
+        _until_at_rest(airflow)
         times = [_round(person, number) for number in range(ROUNDS)]
         print(f"from a change to its answer in the browser, {ROUNDS} times: median {statistics.median(times):.1f} s")
-        assert statistics.median(times) < 15
+        assert ROUNDS == 1 or statistics.median(times) < 15
         _the_server_starts_what_waits_for_its_events(airflow, person)
         _its_own_push_starts_nothing(airflow)
         _the_schedule_fires(airflow)
@@ -117,6 +121,16 @@ def test_a_change_in_a_browser_is_answered_in_it(tmp_path, connect):
         if person:
             person.browser.close()
         server.close()
+
+
+def _until_at_rest(airflow):
+    """Until the runs that came of the start are over, but for the one that waits."""
+    busy = [dag for dag in DAGS if dag != "waiting"]
+
+    def over():
+        return all(run["state"] == "success" for dag in busy for run in airflow.runs(dag))
+
+    until(over, 120, "the end of the first runs")
 
 
 def _round(person, number):

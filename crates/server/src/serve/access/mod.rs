@@ -160,7 +160,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 
-/// What the sender of a request may do. A handler behind [`authenticate`] takes it as an argument.
+/// What the sender of a request may do. A handler behind `authenticate` takes it as an argument.
 #[derive(Debug, Clone)]
 pub struct Access(Option<Arc<Granted>>);
 
