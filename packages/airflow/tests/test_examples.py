@@ -1,12 +1,16 @@
 """Each example DAG, run by Airflow against a real server and a real Drillbit."""
 
 import os
+import subprocess
 
 from airflow.sdk import DagRunState
 from conftest import EXAMPLES
+from real import COMMAND, Server
 from records import everything, get, lines, published, put
 
 from airflow_provider_headwater import calls
+from airflow_provider_headwater.client import Client
+from airflow_provider_headwater.client import Server as Address
 from airflow_provider_headwater.operators.drill import query
 
 
@@ -111,6 +115,30 @@ def test_quality_check(api, database, connect, run_dag, server):
     connect("headwater_notices", server.url)
     put(api, database, "items", a={"n": 1}, b={"n": 2})
     assert run_dag("headwater_quality_check").state == DagRunState.SUCCESS
+
+
+def test_a_damaged_lake_is_told_and_repaired(api, database, connect, run_dag, server, tmp_path):
+    connect("headwater_notices", server.url)
+    own = Server(tmp_path / "damaged")
+    try:
+        own.start()
+        connect("headwater_default", own.url)
+        with Client(Address(own.url)) as records:
+            put(records, records.run(calls.create_database())["id"], "items", a={"n": 1234567})
+            published(records)
+        parts = [path for path in own.lake.rglob("*") if path.is_file() and b"1234567" in path.read_bytes()]
+        assert parts
+        for part in parts:
+            part.write_bytes(part.read_bytes().replace(b"1234567", b"1234568"))
+        assert run_dag("headwater_quality_check").state == DagRunState.FAILED
+        [notice] = everything(api, database, "airflow_notices").values()
+        assert notice["task"] == "verify"
+        assert "headwater lake repair" in notice["error"]
+        # As the notice says.
+        subprocess.run([COMMAND, "lake", "repair", "--url", own.url], check=True, stdout=subprocess.DEVNULL)
+        assert run_dag("headwater_quality_check").state == DagRunState.SUCCESS
+    finally:
+        own.close()
 
 
 def test_a_wrong_token_is_told_at_once_and_by_another_connection(api, database, connect, run_dag, server, scripted):
