@@ -48,6 +48,26 @@ def test_drill_reads_dates_nulls_and_lists(ask):
     assert ask(sql, parameters) == [{"d": "2026-11-03", "o": 1}]
 
 
+@pytest.mark.parametrize(
+    ("sql", "parameters", "rows"),
+    [
+        (
+            "SELECT 0-:n AS x FROM (VALUES (1)) AS t(y)\nWHERE 'a' <> :text",
+            {"n": -9, "text": "z\nUNION ALL SELECT 42 AS x FROM (VALUES (1)) --"},
+            [{"x": 9}],
+        ),
+        (
+            "SELECT 1 AS x // asked by :who\nFROM (VALUES (1)) AS t(y) WHERE 'a' <> :text",
+            {"text": "z"},
+            [{"x": 1}],
+        ),
+    ],
+    ids=["negative", "comment"],
+)
+def test_values_never_become_sql(ask, sql, parameters, rows):
+    assert ask(sql, parameters) == rows
+
+
 def test_rows_go_into_a_file(ask, tmp_path):
     path = tmp_path / "rows.jsonl"
     sql = "SELECT x FROM (VALUES (1), (2), (3)) AS t(x) WHERE x > :least ORDER BY x;"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -162,7 +163,7 @@ def test_a_server_that_asks_to_be_left_alone(own, execute, tmp_path, limits, rea
     keys_once(execute(pull(database, tmp_path / "f"))["files"], 1_000)
 
 
-KILLED_BEFORE_COMMIT = """
+KILLED_AT_COMMIT = """
 import os, signal, sys
 from types import SimpleNamespace
 from airflow_provider_headwater import calls
@@ -170,28 +171,35 @@ from airflow_provider_headwater.client import Client
 from airflow_provider_headwater.operators import HeadwaterPullOperator
 run = Client.run
 def killed(self, call):
-    if call.path.endswith("/commit"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return run(self, call)
+    if not call.path.endswith("/commit"):
+        return run(self, call)
+    if sys.argv[3] == "after":
+        run(self, call)
+    os.kill(os.getpid(), signal.SIGKILL)
 Client.run = killed
-operator = HeadwaterPullOperator(task_id="pull", database=sys.argv[1], consumer="c", directory=sys.argv[2])
+operator = HeadwaterPullOperator(task_id="pull", database=sys.argv[1], consumer="c", directory=sys.argv[2], page_size=10)
 operator.execute({"ti": SimpleNamespace(dag_id="dag", task_id="pull", run_id="run", map_index=-1)})
 """
 
 
-def test_worker_killed_between_the_page_and_the_commit(own_api, own_database, execute, tmp_path):
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_worker_killed_at_the_commit_of_a_page(own_api, own_database, execute, tmp_path, moment):
     folder = tmp_path / "f"
     put(own_api, own_database, "items", **{f"k{n}": {"n": n} for n in range(20)})
     published(own_api)
-    worker = subprocess.run([sys.executable, "-c", KILLED_BEFORE_COMMIT, own_database, str(folder)], check=False)
+    worker = subprocess.run([sys.executable, "-c", KILLED_AT_COMMIT, own_database, str(folder), moment], check=False)
     assert worker.returncode == -signal.SIGKILL
     left = sorted(folder.glob("*.jsonl"))
-    assert len(lines(left)) == 20
+    assert len(lines(left)) == 10
     put(own_api, own_database, "items", k20={"n": 20})
     published(own_api)
-    execute(pull(own_database, folder))
-    keys_once(sorted(folder.iterdir()), 21)
-    assert set(left) < set(folder.iterdir())
+    # The next try of the same run tells of all that the run has pulled, the run after it of what is new.
+    pulled = execute(pull(own_database, folder))
+    keys_once(pulled["files"], 21)
+    assert pulled["changes"] == 21
+    assert sorted(folder.glob("*.jsonl")) == sorted(map(Path, pulled["files"]))
+    assert set(map(str, left)) < set(pulled["files"])
+    assert execute(pull(own_database, folder), run_id="next")["files"] == []
 
 
 def test_cursor_expired(own, execute, tmp_path):
@@ -214,14 +222,14 @@ def test_cursor_expired(own, execute, tmp_path):
 
         until(expired)
         with pytest.raises(CursorExpired, match="on_expired='snapshot'"):
-            execute(pull(database, folder))
+            execute(pull(database, folder), run_id="late")
         last = next(numbers) - 1
-        pulled = execute(pull(database, folder, on_expired="snapshot"))
+        pulled = execute(pull(database, folder, on_expired="snapshot"), run_id="late")
         state = {change["key"]: change["after"] for change in lines(pulled["snapshot"] + pulled["files"])}
         assert state == {"a": {"n": last}}
         put(api, database, "items", b={"n": 1})
         published(api)
-        assert [change["key"] for change in lines(execute(pull(database, folder))["files"])] == ["b"]
+        assert [change["key"] for change in lines(execute(pull(database, folder), run_id="next")["files"])] == ["b"]
 
 
 def test_full_disk_of_the_worker(own_api, own_database, execute, tmp_path):
@@ -245,7 +253,7 @@ def test_paused_for_a_hundred_thousand_changes(own_api, own_database, execute, t
     execute(pull(own_database, folder))
     execute(push(own_database, 100_000, batch_size=5_000))
     published(own_api)
-    pulled = execute(pull(own_database, folder))
+    pulled = execute(pull(own_database, folder), run_id="resumed")
     assert pulled["changes"] == 100_000
     keys_once(pulled["files"], 100_000)
-    assert execute(pull(own_database, folder))["changes"] == 0
+    assert execute(pull(own_database, folder), run_id="next")["changes"] == 0

@@ -52,11 +52,11 @@ def test_changes_come_once_in_order_and_with_who_wrote_them(api, database, execu
     assert {change["origin"] for change in changes} == {"shop"}
     assert len(pulled["files"]) == 2
     assert pulled["changes"] == 3
-    again = execute(pull(database, tmp_path))
+    again = execute(pull(database, tmp_path), run_id="next")
     assert (again["files"], again["changes"]) == ([], 0)
     put(api, database, "items", c={"n": 4})
     published(api)
-    assert [change["key"] for change in lines(execute(pull(database, tmp_path))["files"])] == ["c"]
+    assert [change["key"] for change in lines(execute(pull(database, tmp_path), run_id="third")["files"])] == ["c"]
 
 
 def test_a_run_can_be_bounded(api, database, execute, tmp_path):
@@ -64,7 +64,7 @@ def test_a_run_can_be_bounded(api, database, execute, tmp_path):
     published(api)
     first = execute(pull(database, tmp_path, page_size=1, max_pages=2))
     assert first["more"]
-    rest = execute(pull(database, tmp_path, page_size=1))
+    rest = execute(pull(database, tmp_path, page_size=1), run_id="next")
     assert not rest["more"]
     assert sorted(change["key"] for change in lines(first["files"] + rest["files"])) == ["a", "b", "c"]
 
@@ -77,7 +77,7 @@ def test_what_is_pushed_is_left_out_of_a_pull_that_excludes_its_origin(api, data
     assert [change["key"] for change in lines(pulled["files"])] == ["theirs"]
     execute(push(database, [{"key": "ours", "value": {"n": 3}}]), run_id="next")
     published(api)
-    assert execute(pull(database, tmp_path, exclude_origin="airflow:dag"))["changes"] == 0
+    assert execute(pull(database, tmp_path, exclude_origin="airflow:dag"), run_id="next")["changes"] == 0
 
 
 def test_another_ones_lease_is_waited_for(api, database, execute, tmp_path):
@@ -89,7 +89,7 @@ def test_another_ones_lease_is_waited_for(api, database, execute, tmp_path):
         execute(pull(database, tmp_path))
     assert not isinstance(caught.value, AirflowFailException)
     api.run(calls.commit(database, "c", page["cursor"]))
-    assert execute(pull(database, tmp_path))["changes"] == 0
+    assert execute(pull(database, tmp_path), run_id="next")["changes"] == 0
 
 
 def test_a_push_is_repeated_once_for_each_run(api, database, execute):

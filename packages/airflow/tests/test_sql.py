@@ -21,6 +21,16 @@ def test_a_value_cannot_leave_its_place():
     assert bind("x = :a AND y = :b", {"a": evil, "b": 1}) == f"x = '{evil.replace(chr(39), chr(39) * 2)}' AND y = 1"
 
 
+def test_a_negative_number_begins_no_comment():
+    assert bind("WHERE x = 0-:n AND y", {"n": -9}) == "WHERE x = 0-(-9) AND y"
+
+
+@pytest.mark.parametrize("comment", ["-- by :who", "// by :who", "-- :who // :who", "/* :who */"])
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_comments_are_what_drill_takes_for_them(comment, end):
+    assert bind(f"SELECT 1 {comment}{end} + :n", {"n": 2}) == f"SELECT 1 {comment}{end} + 2"
+
+
 @pytest.mark.parametrize("sql", ["SELECT 'open :a", "SELECT `open :a", 'SELECT "open :a', "SELECT 1 /* open :a"])
 def test_what_is_not_closed_reaches_to_the_end(sql):
     assert bind(sql, {}) == sql
@@ -38,7 +48,7 @@ def test_too_many_and_too_few_parameters_are_told():
     [
         (None, "NULL"),
         (True, "TRUE"),
-        (-5, "-5"),
+        (-5, "(-5)"),
         (2**63 - 1, "9223372036854775807"),
         (Decimal("-0012.340"), "CAST('-12.340' AS DECIMAL(5, 3))"),
         (Decimal("0.05"), "CAST('0.05' AS DECIMAL(2, 2))"),

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 #: What is not looked into for placeholders, then a placeholder. A text or a name that is not closed reaches to the end.
 _TOKENS = re.compile(
-    r"""(?P<skip>'(?:[^']|'')*(?:'|\Z)|"(?:[^"]|"")*(?:"|\Z)|`(?:[^`]|``)*(?:`|\Z)|--[^\n]*|/\*.*?(?:\*/|\Z))"""
+    r"""(?P<skip>'(?:[^']|'')*(?:'|\Z)|"(?:[^"]|"")*(?:"|\Z)|`(?:[^`]|``)*(?:`|\Z)|(?:--|//)[^\r\n]*|/\*.*?(?:\*/|\Z))"""
     r"""|(?<![:\w]):(?P<name>[A-Za-z_]\w*)""",
     re.DOTALL,
 )
@@ -54,10 +54,7 @@ def literal(value: Any) -> str:
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            raise AirflowFailException(f"{value} is beyond 64 bits: give it as a Decimal")
-        # The least one has no form of its own: it would be the negative of a number that is too large.
-        return str(value) if value > -(2**63) else f"({value + 1} - 1)"
+        return _integer(value)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise AirflowFailException(f"{value} has no form in SQL")
@@ -75,6 +72,16 @@ def literal(value: Any) -> str:
             raise AirflowFailException("an empty list has no form in SQL: leave out the condition")
         return "(" + ", ".join(literal(element) for element in value) + ")"
     raise AirflowFailException(f"a {type(value).__name__} has no form in SQL: give a text, a number, a time or a list of these")
+
+
+def _integer(value: int) -> str:
+    if not -(2**63) <= value < 2**63:
+        raise AirflowFailException(f"{value} is beyond 64 bits: give it as a Decimal")
+    if value >= 0:
+        return str(value)
+    # In parentheses, since behind a minus sign a second one would begin a comment. The least number has no form of its
+    # own: it would be the negative of one that is too large.
+    return f"({value})" if value > -(2**63) else f"({value + 1} - 1)"
 
 
 def _decimal(value: Decimal) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,10 +27,12 @@ OnExpired = Literal["fail", "snapshot", "oldest"]
 class HeadwaterPullOperator(BaseOperator):
     """Write what changed since the last run into files, then move the consumer on.
 
-    Each page becomes ``<directory>/<cursor of its beginning>.jsonl``, one change a line with ``id``, ``collection``,
-    ``key``, ``op`` (``insert``, ``update``, ``delete``), ``before``, ``after``, ``who``, ``origin``, ``at`` and
-    ``cursor``. The file is on the disk before the cursor is committed. A worker that dies in between leaves a file
-    that the next run replaces, so that no change is missing or there twice.
+    Each page becomes ``<directory>/<cursor of its beginning>.<hash of the consumer>.jsonl``, one change a line with
+    ``id``, ``collection``, ``key``, ``op`` (``insert``, ``update``, ``delete``), ``before``, ``after``, ``who``,
+    ``origin``, ``at`` and ``cursor``. The file is on the disk before the cursor is committed. A worker that dies in
+    between leaves a file that the next run replaces, so that no change is missing or there twice. What the tries of a
+    run have pulled is noted in ``<directory>/.run-<hash>`` before it is committed, and the XCom of the last one tells
+    of all of it.
 
     The XCom is small: ``{"files": [paths], "snapshot": [paths], "changes": n, "cursor": c, "more": bool}``.
 
@@ -97,6 +99,7 @@ class HeadwaterPullOperator(BaseOperator):
         # Without the run: what a run that died has leased is for the next one.
         name = f"{instance.dag_id}/{instance.task_id}/{instance.map_index}"
         holder = name if len(name.encode()) <= _LONGEST_HOLDER else hashlib.sha256(name.encode()).hexdigest()
+        journal = self._journal(instance)
         with HeadwaterHook(self.headwater_conn_id).client() as client:
             client.run(
                 calls.ensure_consumer(
@@ -107,32 +110,46 @@ class HeadwaterPullOperator(BaseOperator):
                     exclude_origin=self.exclude_origin,
                 )
             )
-            snapshot: list[str] = []
             try:
-                pulled = self._pull(client, holder)
+                last = self._pull(client, holder, journal)
             except CursorExpired as expired:
-                snapshot = self._recover(client, expired)
-                pulled = self._pull(client, holder)
-        self.log.info("%s changes in %s files, up to %s", pulled["changes"], len(pulled["files"]), pulled["cursor"])
-        return {**pulled, "snapshot": snapshot}
+                self._recover(client, expired, journal)
+                last = self._pull(client, holder, journal)
+        files, changes = list(journal.pages), sum(journal.pages.values())
+        self.log.info("%s changes in %s files, up to %s", changes, len(files), last["cursor"])
+        return {
+            "files": files,
+            "snapshot": journal.snapshot,
+            "changes": changes,
+            "cursor": last["cursor"],
+            "more": last["more"],
+        }
 
-    def _pull(self, client: Client, holder: str) -> dict[str, Any]:
-        files: list[str] = []
-        changes = 0
+    def _journal(self, instance: Any) -> pages.Journal:
+        run = "\0".join(
+            str(part)
+            for part in (instance.dag_id, instance.task_id, instance.run_id, instance.map_index, self.database, self.consumer)
+        )
+        return pages.Journal(Path(self.directory) / f".run-{hashlib.sha256(run.encode()).hexdigest()}")
+
+    def _pull(self, client: Client, holder: str, journal: pages.Journal) -> Mapping[str, Any]:
+        """Pull into files; returns the last page."""
         while True:
             page = self._waiting_for_lease(
                 client,
                 calls.pull(self.database, self.consumer, limit=self.page_size, lease_s=self.lease_s, holder=holder),
             )
             if page["changes"]:
-                path = Path(self.directory) / pages.file_name(page["from"])
-                changes += pages.write(path, page["changes"])
-                files.append(str(path))
+                path = self._path(page["from"])
+                journal.add_page(path, pages.write(path, page["changes"]))
             # Without a lease there is nothing but what is left out, which the server will not look at again for long.
             if page.get("lease"):
                 self._waiting_for_lease(client, calls.commit(self.database, self.consumer, page["cursor"]))
-            if not page["more"] or len(files) >= self.max_pages:
-                return {"files": files, "changes": changes, "cursor": page["cursor"], "more": page["more"]}
+            if not page["more"] or len(journal.pages) >= self.max_pages:
+                return page
+
+    def _path(self, cursor: str) -> Path:
+        return Path(self.directory) / pages.file_name(cursor, self.database, self.consumer)
 
     def _waiting_for_lease(self, client: Client, call: calls.Call) -> Any:
         """Run a call; that another one has the page ends by itself, so then another try can help."""
@@ -143,8 +160,8 @@ class HeadwaterPullOperator(BaseOperator):
                 raise HeadwaterUnavailable(str(refused)) from refused
             raise
 
-    def _recover(self, client: Client, expired: CursorExpired) -> list[str]:
-        """Put the consumer where changes can be had; returns the files of a snapshot."""
+    def _recover(self, client: Client, expired: CursorExpired, journal: pages.Journal) -> None:
+        """Put the consumer where changes can be had, with a snapshot if asked to."""
         if self.on_expired == "fail":
             raise type(expired)(
                 f"{expired}. Changes were dropped before consumer {self.consumer!r} of {self.database} pulled them. Run this "
@@ -156,13 +173,12 @@ class HeadwaterPullOperator(BaseOperator):
         if self.on_expired == "oldest":
             self.log.warning("%s; going on with the oldest change that is kept", expired)
             client.run(calls.reset(self.database, self.consumer, "beginning"))
-            return []
+            return
         self.log.warning("%s; writing all records", expired)
         # First, so that what changes while the records are read comes again as a change.
         head = client.run(calls.head(self.database))["cursor"]
-        files = list(self._snapshot(client, head))
+        journal.add_snapshot(list(self._snapshot(client, head)))
         client.run(calls.reset(self.database, self.consumer, head))
-        return files
 
     def _snapshot(self, client: Client, head: str) -> Iterator[str]:
         names = [self.collection]
@@ -180,7 +196,7 @@ class HeadwaterPullOperator(BaseOperator):
                     for record in page["records"]
                 ]
                 if rows:
-                    path = Path(self.directory) / pages.file_name(f"snapshot-{head}-{number:06}")
+                    path = self._path(f"snapshot-{head}-{number:06}")
                     pages.write(path, rows)
                     number += 1
                     yield str(path)
