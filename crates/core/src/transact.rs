@@ -3,7 +3,7 @@
 //! A write as of an earlier version is an edit that is concurrent with what came since: the policies decide between the two as
 //! they do between peers, and what loses is in the ledger.
 
-use crate::conflict::Look;
+use crate::conflict::{Look, Settlement};
 use crate::database::Database;
 use crate::document::{Making, made_for};
 use crate::edit::{
@@ -60,10 +60,14 @@ pub struct KeyWrite {
 pub enum KeyChange {
     /// Makes it equal to this one, creating it if needed.
     Put(Record),
-    /// Edits one that is there.
+    /// Edits one that is there; it is an error if there is none.
     Patch(Patch),
+    /// Edits one if it is there. One that is not, such as one that was deleted meanwhile, stays so.
+    PatchIfThere(Patch),
     /// Deletes one that is there. One that is not stays so.
     Delete,
+    /// Settles what lost in one of its fields, by a path from the record inwards, or what met a delete if that is empty.
+    Settle(Vec<String>, Settlement),
 }
 
 /// What a reader of a record had seen: the heads of the documents that may hold it, by partition count. Its text is opaque.
@@ -286,23 +290,25 @@ impl Database {
                 let action = Action::Put(&record, &Known::All);
                 self.plan_record(collection, key, action, writer, steps)
             }
-            KeyChange::Patch(patch) => {
+            KeyChange::Patch(patch) | KeyChange::PatchIfThere(patch) => {
                 let bytes = check_patch(key, patch)?;
                 lot.cost += bytes;
                 let patch = self.fit_patch(collection, patch)?;
                 self.plan_record(collection, key, Action::Patch(&patch), writer, steps)
             }
-            KeyChange::Delete => {
-                match self.plan_record(collection, key, Action::Delete, writer, steps) {
-                    Err(WriteError::NotFound { .. }) => {
-                        local.written.unchanged += 1;
-                        return Ok(());
-                    }
-                    planned => planned,
-                }
+            KeyChange::Delete => self.plan_record(collection, key, Action::Delete, writer, steps),
+            KeyChange::Settle(path, how) => {
+                let how = self.fit_settlement(collection, key, path, how)?;
+                self.plan_record(collection, key, Action::Settle(path, &how), writer, steps)
             }
         };
-        let (before, changed) = planned?;
+        let (before, changed) = match (planned, &write.change) {
+            (Err(WriteError::NotFound { .. }), KeyChange::Delete | KeyChange::PatchIfThere(_)) => {
+                local.written.unchanged += 1;
+                return Ok(());
+            }
+            (planned, _) => planned?,
+        };
         if !changed {
             local.written.unchanged += 1;
             return Ok(());

@@ -446,7 +446,7 @@ impl Database {
             .collect()
     }
 
-    fn fit_settlement(
+    pub(crate) fn fit_settlement(
         &self,
         collection: &str,
         key: &str,

@@ -1,6 +1,7 @@
 """An Airflow of its own, before anything imports it."""
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -44,7 +45,9 @@ def connect(monkeypatch):
     def make(name, host, token="", **extra):
         from airflow.sdk import Connection
 
-        connection = Connection(conn_id=name, conn_type="headwater", host=host, password=token, extra=extra or None)
+        connection = Connection(
+            conn_id=name, conn_type="headwater", host=host, password=token, extra=json.dumps(extra) if extra else None
+        )
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", connection.as_json())
         return name
 

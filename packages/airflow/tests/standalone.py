@@ -66,9 +66,13 @@ class Standalone:
             return False
         return all(health[name]["status"] == "healthy" for name in ("scheduler", "triggerer", "dag_processor"))
 
+    def pause(self, dag, paused=True):
+        """Pause a DAG, once it was read."""
+        until(lambda: self.api.patch(f"/dags/{dag}", json={"is_paused": paused}).is_success, 120, f"the DAG {dag}")
+
     def resume(self, dag):
         """Resume a DAG, once it was read."""
-        until(lambda: self.api.patch(f"/dags/{dag}", json={"is_paused": False}).is_success, 120, f"the DAG {dag}")
+        self.pause(dag, paused=False)
 
     def runs(self, dag):
         answer = self.api.get(f"/dags/{dag}/dagRuns", params={"limit": 100})

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 from real import free_port
 
-from airflow_provider_headwater.errors import DrillFailed
+from airflow_provider_headwater.errors import DrillFailed, DrillUnavailable
 from airflow_provider_headwater.operators import DrillQueryOperator
 
 
@@ -94,8 +94,23 @@ def test_a_query_that_breaks_off_fails(ask):
         ask("SELECT CAST(x AS INT) AS n FROM (VALUES ('1'), ('no')) AS t(x)")
 
 
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
+def test_a_drill_that_is_busy_can_be_tried_again(scripted, connect, status):
+    connect("busy", scripted.url)
+    scripted.then(status, b"<html>busy</html>")
+    with pytest.raises(DrillUnavailable, match=f"{status}: <html>busy"):
+        DrillQueryOperator(task_id="ask", sql="SELECT 1", drill_conn_id="busy").execute({})
+
+
+def test_a_login_is_sent(scripted, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_DRILL", scripted.url.replace("http://", "http://ada:secret@"))
+    scripted.then(200, {"queryState": "COMPLETED", "rows": []})
+    assert DrillQueryOperator(task_id="ask", sql="SELECT 1", drill_conn_id="drill").execute({}) == []
+    [(_, _, headers, _)] = scripted.requests
+    assert headers["Authorization"] == "Basic YWRhOnNlY3JldA=="
+
+
 def test_a_drill_that_is_away_can_be_tried_again(connect):
     connect("away", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(AirflowException, match="cannot be reached") as caught:
+    with pytest.raises(DrillUnavailable, match="cannot be reached"):
         DrillQueryOperator(task_id="ask", sql="SELECT 1", drill_conn_id="away").execute({})
-    assert not isinstance(caught.value, AirflowFailException)

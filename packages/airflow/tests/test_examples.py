@@ -54,6 +54,32 @@ def test_two_way_sync(api, database, run_dag):
     assert get(api, database, "orders", "a") == {"quantity": 3, "price": 5, "total": 15}
 
 
+def test_an_order_that_has_no_total_costs_the_others_nothing(api, database, run_dag, monkeypatch):
+    put(
+        api,
+        database,
+        "orders",
+        good={"quantity": 2, "price": 5},
+        text={"quantity": "two", "price": 5},
+        empty={"note": "later"},
+        huge={"quantity": 1e308, "price": 1e308},
+        gone={"quantity": 1, "price": 1},
+    )
+    published(api)
+    sent = calls.writes
+
+    def with_a_person_in_between(database, writes, **options):
+        if options["origin"].startswith("airflow:"):
+            theirs = {"op": "delete", "collection": "orders", "key": "gone"}
+            api.run(sent(database, [theirs], key="person", origin="person"))
+        return sent(database, writes, **options)
+
+    monkeypatch.setattr(calls, "writes", with_a_person_in_between)
+    assert run_dag("headwater_two_way_sync").state == DagRunState.SUCCESS
+    orders = everything(api, database, "orders")
+    assert {key: order.get("total") for key, order in orders.items()} == {"good": 10, "text": None, "empty": None, "huge": None}
+
+
 def test_nightly_report(api, database, drill, connect, run_dag, server, browser):
     connect("drill_default", drill.url)
     browser.open(database, server.url)

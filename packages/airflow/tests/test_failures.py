@@ -14,7 +14,7 @@ import httpx
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from real import COMMAND, Server, until
-from records import everything, lines, published, put
+from records import everything, get, lines, published, put
 from test_pages import small_disk
 
 from airflow_provider_headwater import calls
@@ -59,6 +59,13 @@ def keys_once(files, count):
     changes = lines(files)
     assert [change["op"] for change in changes] == ["insert"] * count
     assert len({change["key"] for change in changes}) == count
+
+
+def try_again_after_a_person(api, database, execute, operator):
+    """Assert that one more try of a push leaves what a person wrote since."""
+    put(api, database, "items", k000000={"n": "by a person"})
+    execute(operator)
+    assert get(api, database, "items", "k000000") == {"n": "by a person"}
 
 
 def test_server_down_for_the_whole_run(own, own_api, own_database, execute, tmp_path):
@@ -106,6 +113,7 @@ def test_server_killed_in_the_middle_of_a_push(own, own_api, own_database, execu
     assert len(everything(own_api, own_database, "items")) == 3_000
     published(own_api)
     keys_once(execute(pull(own_database, tmp_path / "f"))["files"], 3_000)
+    try_again_after_a_person(own_api, own_database, execute, operator)
 
 
 def _has(api, database):

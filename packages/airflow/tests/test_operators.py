@@ -164,6 +164,88 @@ def test_conflicts_are_settled_as_a_function_decides(api, database, execute):
     assert left["key"] == "b"
 
 
+def test_what_was_written_meanwhile_is_not_settled_unseen(api, database, execute):
+    [written] = put(api, database, "items", a={"n": 1, "m": 1})
+
+    def meanwhile(value):
+        stale = {"op": "patch", "collection": "items", "key": "a", "value": {"n": value, "m": value}}
+        api.run(calls.writes(database, [{**stale, "version": written["version"]}], key=f"{value}", origin="person"))
+
+    meanwhile(2)
+    meanwhile(3)
+    seen = []
+
+    def decide(conflict):
+        if not seen:
+            meanwhile(4)
+        seen.append((conflict["path"], {loser["value"] for loser in conflict["losers"]} | {conflict["shown"]}))
+        return {"accept": True}
+
+    settle = HeadwaterSettleConflictsOperator(task_id="settle", database=database, collection="items", decide=decide)
+    assert execute(settle) == {"settled": 2, "left": 0}
+    first, later = {2, 3}, {2, 3, 4}
+    assert seen == [(["m"], first), (["n"], first), (["m"], later), (["n"], later)]
+    assert api.run(calls.conflicts(database, "items"))["conflicts"] == []
+
+
+def test_a_patch_of_what_is_gone_can_be_left_out(api, database, execute):
+    put(api, database, "items", there={"n": 1})
+    records = [
+        {"key": "there", "value": {"n": 2}},
+        {"key": "gone", "value": {"n": 2}},
+        {"key": "new", "op": "put", "value": {}},
+    ]
+    execute(push(database, records, if_missing="skip"))
+    assert everything(api, database, "items") == {"there": {"n": 2}, "new": {}}
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"records": "[{'key': 'repr'}]"}, "tojson"),
+        ({"records": '{"key": "a"}'}, "not a list"),
+        ({"records": ["text"]}, "is a str"),
+        ({"records": [{"value": {}}]}, "the key None"),
+        ({"records": [{"key": "a", "value": {"n": float("nan")}}]}, "'a' cannot be written as JSON"),
+        ({"records": [{"key": "a", "value": {"at": object()}}]}, "'a' cannot be written as JSON"),
+        ({"files": "[1"}, "files is a text that is not JSON"),
+        ({"files": [__file__]}, "line 1 of .* is not JSON"),
+        ({}, "give one of"),
+        ({"records": [], "batch_size": 0}, "choose 1 to"),
+    ],
+)
+def test_what_cannot_be_pushed_fails_at_once_and_says_why(api, database, execute, options, why):
+    operator = HeadwaterPushOperator(task_id="push", database=database, collection="items", op="put", **options)
+    with pytest.raises(AirflowFailException, match=why):
+        execute(operator)
+
+
+def test_templates_that_are_rendered_as_json(api, database, execute, tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"key":"b","value":{"n":2}}\n')
+    options = {"database": database, "collection": "items", "op": "put"}
+    context = {"given": [{"key": "a", "value": {"n": 1}}], "paths": [str(path)]}
+    for name, template in {"records": "{{ given | tojson }}", "files": "{{ paths | tojson }}"}.items():
+        operator = HeadwaterPushOperator(task_id="push", origin="etl", **{name: template}, **options)
+        operator.render_template_fields(context)
+        assert execute(operator) == {"records": 1, "batches": 1}
+    assert everything(api, database, "items") == {"a": {"n": 1}, "b": {"n": 2}}
+
+
+@pytest.mark.parametrize("dag", ["zażółć", "d" * 250, "gęś" * 60])
+def test_a_dag_of_any_name_does_not_cause_itself(api, database, execute, tmp_path, dag):
+    feed = {"exclude_origin": f"airflow:{dag}"}
+    execute(push(database, [{"key": "ours", "value": {}}], op="put", origin=f"airflow:{dag}"))
+    put(api, database, "items", theirs={"n": 1})
+    published(api)
+    sensor = HeadwaterChangeSensor(task_id="s", database=database, consumer="c", **feed)
+    pulled = execute(pull(database, tmp_path, **feed))
+    assert [change["key"] for change in lines(pulled["files"])] == ["theirs"]
+    execute(push(database, [{"key": "ours", "value": {"n": 2}}], op="put", origin=f"airflow:{dag}"))
+    published(api)
+    assert not sensor.poke({})
+
+
 def test_publishing_and_verifying(api, database, execute):
     put(api, database, "items", a={"n": 1})
     assert execute(HeadwaterPublishOperator(task_id="publish"))["snapshot"] > 0
@@ -223,13 +305,27 @@ async def test_the_asynchronous_client_does_the_same(api, database):
     assert head["cursor"]
 
 
-def test_a_notice_is_one_record_however_often_it_is_told(api, database):
-    instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", try_number=1)
-    dag = SimpleNamespace(dag_id="d", template_searchpath=None, user_defined_macros=None)
-    for _ in range(2):
-        notifier = HeadwaterNotifier(database=database, message="{{ ti.task_id }} failed", origin="airflow:d")
-        notifier.message = "t failed"
-        notifier.notify({"ti": instance, "dag": dag, "exception": ValueError("the reason")})
+def notifier(database):
+    """One whose templates were rendered."""
+    return HeadwaterNotifier(database=database, message="t failed", origin="airflow:d")
+
+
+async def test_a_notice_is_one_record_however_often_it_is_told(api, database):
+    instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", try_number=1, map_index=-1)
+    context = {"ti": instance, "exception": ValueError("the reason")}
+    await asyncio.to_thread(notifier(database).notify, context)
+    await notifier(database).async_notify(context)
     [notice] = everything(api, database, "airflow_notices").values()
-    assert notice["error"] == "the reason"
-    assert notice["message"] == "t failed"
+    assert notice.pop("at")
+    told = {"dag": "d", "task": "t", "run": "r", "try": 1, "state": "failed", "error": "the reason", "message": "t failed"}
+    assert notice == told
+
+
+def test_notices_of_mapped_tasks_and_of_dags(api, database):
+    for index in range(2):
+        instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", try_number=1, map_index=index)
+        notifier(database).notify({"ti": instance})
+    notifier(database).notify({"dag": SimpleNamespace(dag_id="d"), "run_id": "r"})
+    notices = everything(api, database, "airflow_notices").values()
+    assert sorted(str(notice.get("map_index")) for notice in notices) == ["0", "1", "None"]
+    assert {(notice["dag"], notice["run"]) for notice in notices} == {("d", "r")}

@@ -2,8 +2,8 @@
 
 use crate::replica::{NOTES, Replica, exchange, pair, record};
 use headwater_core::{
-    CollectionSchema, Edit, KeyChange, KeyWrite, LocalWrite, Patch, Policy, Transaction, Value,
-    Version, WriteContext, WriteError,
+    CollectionSchema, Edit, KeyChange, KeyWrite, LocalWrite, Patch, Policy, Settlement,
+    Transaction, Value, Version, WriteContext, WriteError,
 };
 use proptest::prelude::*;
 
@@ -162,6 +162,90 @@ fn a_write_that_asks_for_it_fails_if_its_record_has_changed_and_only_then() {
     };
     transact(&mut a, vec![create("fresh")]).unwrap();
     transact(&mut a, vec![create("fresh")]).unwrap_err();
+}
+
+#[test]
+fn a_patch_can_leave_out_what_was_deleted_meanwhile() {
+    let (mut a, _) = pair(CollectionSchema::new());
+    a.put("k", &[("n", 1.into())]);
+    a.put("gone", &[("n", 1.into())]);
+    let read = a.db.version_of(NOTES, "gone");
+    a.delete("gone");
+    let if_there = |key, version| {
+        let edit = Edit::Set(2.into());
+        let patch = Patch::from([("n".to_owned(), edit)]);
+        write(key, KeyChange::PatchIfThere(patch), version)
+    };
+    let writes = vec![if_there("gone", None), if_there("k", None)];
+    let (local, _) = transact(&mut a, writes).unwrap();
+    assert_eq!((local.written.updated, local.written.unchanged), (1, 1));
+    assert_eq!((a.get("gone"), a.value("k", "n")), (None, 2.into()));
+    // As of when it was there it meets the delete, which the ledger tells.
+    transact(&mut a, vec![if_there("gone", Some(&read))]).unwrap();
+    assert_eq!(a.open().len(), 1);
+}
+
+/// A third one wrote the same, and that arrives after the conflict of the first two was read.
+fn met_late() -> (Replica, Vec<Value>, Version) {
+    let (mut a, mut b) = pair(CollectionSchema::new());
+    a.put("k", &[("title", "start".into())]);
+    exchange(&mut a, &mut b);
+    let mut late = Replica::new(3);
+    late.receive(&a.documents());
+    a.set("k", "title", "of a");
+    b.set("k", "title", "of b");
+    late.set("k", "title", "late");
+    exchange(&mut a, &mut b);
+    let open = a.open();
+    let shown = open[0].shown.clone().unwrap();
+    let lost = open[0].losers[0].value.clone().unwrap();
+    let read = a.db.version_of(NOTES, "k");
+    a.receive(&late.out);
+    (a, vec![shown, lost], read)
+}
+
+#[test]
+fn a_settlement_as_of_a_version_leaves_open_what_it_has_not_seen() {
+    for keep_the_loser in [false, true] {
+        let (mut a, mut values, read) = met_late();
+        let path = vec!["title".to_owned()];
+        let how = match keep_the_loser {
+            false => Settlement::Accept,
+            true => {
+                values.reverse();
+                Settlement::Write(values[0].clone())
+            }
+        };
+        let settle = KeyChange::Settle(path, how);
+        transact(&mut a, vec![write("k", settle, Some(&read))]).unwrap();
+        let open = a.open();
+        assert_eq!(open.len(), 1, "{open:#?}");
+        let losers = open[0].losers.iter().map(|loser| loser.value.clone());
+        let mut standing: Vec<_> = losers.chain([open[0].shown.clone()]).flatten().collect();
+        standing.sort_by_key(|value| format!("{value:?}"));
+        let mut wanted = vec![values[0].clone(), "late".into()];
+        wanted.sort_by_key(|value| format!("{value:?}"));
+        assert_eq!(standing, wanted);
+    }
+}
+
+#[test]
+fn a_settlement_that_asks_for_it_fails_if_more_was_written() {
+    let (mut a, _, read) = met_late();
+    let settle = |version: Version| KeyWrite {
+        unchanged: true,
+        ..write(
+            "k",
+            KeyChange::Settle(vec!["title".into()], Settlement::Accept),
+            Some(&version),
+        )
+    };
+    let error = transact(&mut a, vec![settle(read)]).unwrap_err();
+    assert!(error.to_string().contains("changed since"), "{error}");
+    assert_eq!(a.open()[0].losers.len(), 2);
+    let now = a.db.version_of(NOTES, "k");
+    transact(&mut a, vec![settle(now)]).unwrap();
+    assert_eq!(a.open(), []);
 }
 
 #[test]

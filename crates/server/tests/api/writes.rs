@@ -99,7 +99,20 @@ fn a_write_as_of_a_version_merges_with_what_a_person_wrote_since_or_fails_if_ask
     let version = read["version"].as_str().unwrap();
     let seen = format!("{ada}?version={version}&if_changed=fail");
     api.send("PATCH", &seen, &[], "{\"name\": \"Ada\"}").is(200);
-    let settle = json!({"collection": "people", "key": "ada", "path": ["tel"], "write": 7});
+    assert_eq!(conflict["version"], read["version"]);
+    // Only for who has seen the person's edit.
+    let mut settle = json!({
+        "collection": "people", "key": "ada", "path": ["tel"], "write": 7, "if_changed": "fail",
+        "version": merged["version"],
+    });
+    api.post(&format!("{db}/conflicts/settle"), &settle)
+        .fails(409, "changed");
+    settle["version"] = open["conflicts"][0]["version"].clone();
+    api.send("PATCH", &ada, &[], "{\"mail\": \"newer@x\"}")
+        .is(200);
+    api.post(&format!("{db}/conflicts/settle"), &settle)
+        .fails(409, "changed");
+    settle["if_changed"] = json!("merge");
     assert_eq!(
         api.post(&format!("{db}/conflicts/settle"), &settle).is(200)["open"],
         0
@@ -150,6 +163,18 @@ fn a_batch_is_made_whole_or_not_at_all() {
         assert_eq!(read["value"]["n"], n);
         assert_eq!(read["version"], done["results"][n - 1]["version"]);
     }
+    // What a person deleted meanwhile stops no one who says so.
+    let unless = json!({"op": "patch", "collection": "a", "key": "gone", "value": {"n": 1}, "if_missing": "skip"});
+    let patch = json!({"op": "patch", "collection": "a", "key": "k", "value": {"m": 1}, "if_missing": "skip"});
+    api.post(&writes, &json!({"writes": [unless, patch]}))
+        .is(200);
+    api.get(&format!("{db}/collections/a/records/gone"))
+        .fails(404, "unknown-record");
+    let read = api.get(&format!("{db}/collections/a/records/k")).is(200);
+    assert_eq!(read["value"], json!({"n": 1, "m": 1}));
+    let delete = json!({"op": "delete", "collection": "a", "key": "k", "if_missing": "skip"});
+    api.post(&writes, &json!({"writes": [delete]}))
+        .fails(400, "bad-request");
     let many: Vec<Json> = (0..10_000)
         .map(|n| json!({"op": "put", "collection": "many", "key": format!("k{n}"), "value": {"n": n}}))
         .collect();

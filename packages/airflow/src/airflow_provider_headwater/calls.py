@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote
 
 OnChange = Literal["merge", "fail"]
+OnMissing = Literal["fail", "skip"]
+#: The most characters of an origin.
+_LONGEST_ORIGIN = 128
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,23 @@ class Call:
 
 def _path(*names: str) -> str:
     return "/v1/" + "/".join(quote(name, safe="") for name in names)
+
+
+def origin_name(origin: str) -> str:
+    """Return an origin as changes carry it: at most 128 printable ASCII characters, others of UTF-8 as ``%C3``.
+
+    Airflow's DAG ids may be longer and have any letters. One that is too long ends in its hash.
+    """
+    name = quote(origin, safe="".join(map(chr, range(0x20, 0x7F))))
+    if len(name) <= _LONGEST_ORIGIN:
+        return name
+    digest = hashlib.sha256(origin.encode()).hexdigest()[:32]
+    return f"{name[: _LONGEST_ORIGIN - len(digest) - 1]}~{digest}"
+
+
+def _excluded(origin: str | None) -> str | None:
+    # What DAGs write has passed through a header. Applications may have names of any letters.
+    return origin_name(origin) if origin is not None and origin.startswith("airflow:") else origin
 
 
 def _without_none(**values: Any) -> dict[str, Any]:
@@ -82,7 +103,7 @@ def record(database: str, collection: str, key: str) -> Call:
 
 def writes(database: str, writes: Sequence[Mapping[str, Any]], *, key: str, origin: str) -> Call:
     """Write all of ``writes`` or nothing; the same ``key`` again returns the first answer."""
-    headers = {"Idempotency-Key": key, "Headwater-Origin": origin}
+    headers = {"Idempotency-Key": key, "Headwater-Origin": origin_name(origin)}
     return Call("POST", _path("databases", database, "writes"), json={"writes": list(writes)}, headers=headers)
 
 
@@ -93,9 +114,9 @@ def conflicts(database: str, collection: str, *, after: str | None = None, limit
 
 
 def settle(database: str, body: Mapping[str, Any], *, origin: str) -> Call:
-    """Settle one conflict."""
+    """Settle one conflict, as of the ``version`` that came with it if the body has that."""
     path = _path("databases", database, "conflicts", "settle")
-    return Call("POST", path, json=dict(body), headers={"Headwater-Origin": origin})
+    return Call("POST", path, json=dict(body), headers={"Headwater-Origin": origin_name(origin)})
 
 
 def changes(
@@ -108,7 +129,7 @@ def changes(
     exclude_origin: str | None = None,
 ) -> Call:
     """A page of changes after ``cursor``; waits up to ``wait`` seconds (at most 60) for the first."""
-    params = _params(cursor=cursor, limit=limit, wait=wait, collection=collection, exclude_origin=exclude_origin)
+    params = _params(cursor=cursor, limit=limit, wait=wait, collection=collection, exclude_origin=_excluded(exclude_origin))
     return Call("GET", _path("databases", database, "changes"), params=params, wait=wait)
 
 
@@ -131,7 +152,7 @@ def ensure_consumer(
     database: str, name: str, *, start: str, collection: str | None = None, exclude_origin: str | None = None
 ) -> Call:
     """Create a consumer; one that exists keeps its place."""
-    body = _without_none(start=start, collection=collection, exclude_origin=exclude_origin)
+    body = _without_none(start=start, collection=collection, exclude_origin=_excluded(exclude_origin))
     return Call("PUT", _path("databases", database, "consumers", name), json=body)
 
 

@@ -10,14 +10,17 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-from typing_extensions import Self
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_headwater import __version__
 from airflow_provider_headwater.calls import Call
 from airflow_provider_headwater.errors import CursorExpired, HeadwaterRefused, HeadwaterUnavailable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _RETRYABLE = frozenset({408, 425, 429})
 #: The most of a foreign error page that goes into a message, in characters.
@@ -45,14 +48,27 @@ class Server:
     longest_pause: float = 30
 
     def options(self) -> dict[str, Any]:
-        """The options for a client of httpx."""
+        """The options for a client of httpx.
+
+        :raises AirflowFailException: if the address or the authorities are of no use.
+        """
+        try:
+            address = httpx.URL(self.url)
+        except httpx.InvalidURL as error:
+            raise AirflowFailException(f"the server's address {self.url!r} is not a URL: {error}") from error
+        if address.scheme not in {"http", "https"} or not address.host:
+            raise AirflowFailException(f"the server's address {self.url!r} is not one of http:// or https:// and a host")
         headers = {"User-Agent": f"airflow-provider-headwater/{__version__}"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         verify: bool | ssl.SSLContext = True
         if self.ca_file:
-            verify = ssl.create_default_context(cafile=self.ca_file)
-        return {"base_url": self.url, "headers": headers, "verify": verify, "timeout": self.timeout}
+            try:
+                verify = ssl.create_default_context(cafile=self.ca_file)
+            except OSError as error:
+                why = f"no certificate authorities can be read from {self.ca_file!r}: {error}"
+                raise AirflowFailException(f"{why}. ca_file is a PEM file on the machine that runs the task") from error
+        return {"base_url": address, "headers": headers, "verify": verify, "timeout": self.timeout}
 
     def request(self, call: Call) -> dict[str, Any]:
         """The arguments for httpx' ``request``."""
@@ -140,7 +156,7 @@ def _pause(server: Server, call: Call, failure: httpx.Response | httpx.Transport
     told = _retry_after(failure.headers) if isinstance(failure, httpx.Response) else None
     if pause is None or (told is not None and told > server.longest_pause):
         cause = failure if isinstance(failure, httpx.TransportError) else None
-        raise HeadwaterUnavailable(_what_failed(server, call, failure, told)) from cause
+        raise HeadwaterUnavailable(_what_failed(server, call, failure, told), retry_after=told) from cause
     return max(pause, told or 0)
 
 

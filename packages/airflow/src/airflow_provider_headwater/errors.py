@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 
 class HeadwaterUnavailable(AirflowException):
-    """The server cannot be reached or cannot answer now. Another try can help, so Airflow's own retries apply."""
+    """The server cannot be reached or cannot answer now. Another try can help, so Airflow's own retries apply.
+
+    :ivar retry_after: seconds for which the server asks to be left alone, if it does.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), retry_after=self.retry_after), self.args
 
 
 class HeadwaterRefused(AirflowFailException):
@@ -25,6 +36,9 @@ class HeadwaterRefused(AirflowFailException):
         self.code = code
         self.details = details or {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), status=self.status, code=self.code, details=self.details), self.args
+
 
 class CursorExpired(HeadwaterRefused):
     """The changes after a cursor are no longer kept, or the cursor is of another epoch.
@@ -35,6 +49,10 @@ class CursorExpired(HeadwaterRefused):
 
 class LakeDiffers(AirflowFailException):
     """The lake does not have what the records have. Repairing it can help, another look cannot."""
+
+
+class DrillUnavailable(AirflowException):
+    """Drill cannot be reached or cannot answer now. Another try can help, so Airflow's own retries apply."""
 
 
 class DrillFailed(AirflowFailException):

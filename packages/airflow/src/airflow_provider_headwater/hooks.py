@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_headwater import calls
 from airflow_provider_headwater.client import AsyncClient, Client, Server
+from airflow_provider_headwater.provider_info import get_provider_info
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,11 +40,8 @@ class HeadwaterHook(BaseHook):
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return what the form of a connection shows."""
-        return {
-            "hidden_fields": ["schema", "login", "port"],
-            "relabeling": {"host": "Server", "password": "Token"},
-            "placeholders": {"host": "https://headwater.example.com:3030"},
-        }
+        [kind] = get_provider_info()["connection-types"]
+        return {name.replace("-", "_"): shown for name, shown in kind["ui-field-behaviour"].items()}
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -89,10 +87,17 @@ def server_of(connection: Connection) -> Server:
     if connection.port:
         host = f"{host}:{connection.port}"
     extra = connection.extra_dejson
+    try:
+        timeout = float(extra.get("timeout") or Server.timeout)
+        attempts = int(extra.get("attempts") or Server.attempts)
+    except (TypeError, ValueError) as error:
+        raise AirflowFailException(
+            f"the extra of the connection {connection.conn_id!r} is wrong: {error}; timeout and attempts are numbers"
+        ) from error
     return Server(
         url=host,
         token=connection.password or None,
         ca_file=extra.get("ca_file") or None,
-        timeout=float(extra.get("timeout") or Server.timeout),
-        attempts=int(extra.get("attempts") or Server.attempts),
+        timeout=timeout,
+        attempts=attempts,
     )

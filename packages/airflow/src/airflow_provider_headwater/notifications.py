@@ -22,25 +22,25 @@ _LONGEST = 1_000
 class HeadwaterNotifier(BaseNotifier):
     """Write a notice into a collection; for ``on_failure_callback`` and its like.
 
-    The record has ``dag``, ``task``, ``run``, ``try``, ``state``, ``message``, ``error`` and ``at``. The same event
-    twice is one record.
+    The record has ``dag``, ``task``, ``run``, ``try``, ``map_index`` (of a mapped task), ``state``, ``message``,
+    ``error`` and ``at``. The same event twice is one record.
 
     :param database: the database's id. (templated)
     :param collection: the collection. (templated)
     :param message: what to tell. (templated)
     :param state: the kind of notice, such as ``failed``. (templated)
     :param origin: who the change says it is from. (templated)
-    :param headwater_conn_id: the connection; for failures better one with a token of its own.
+    :param headwater_conn_id: the connection; for failures better one with a token of its own. (templated)
     """
 
-    template_fields: Sequence[str] = ("database", "collection", "message", "state", "origin")
+    template_fields: Sequence[str] = ("database", "collection", "message", "state", "origin", "headwater_conn_id")
 
     def __init__(
         self,
         *,
         database: str,
         collection: str = "airflow_notices",
-        message: str = "{{ ti.task_id }} in {{ dag.dag_id }} failed",
+        message: str = "{{ ti.task_id ~ ' in ' if ti else '' }}{{ dag.dag_id }} failed",
         state: str = "failed",
         origin: str = "airflow:{{ dag.dag_id }}",
         headwater_conn_id: str = HeadwaterHook.default_conn_name,
@@ -70,6 +70,12 @@ class HeadwaterNotifier(BaseNotifier):
             fields["task"] = instance.task_id
             fields["run"] = instance.run_id
             fields["try"] = instance.try_number
+            if instance.map_index is not None and instance.map_index >= 0:
+                fields["map_index"] = instance.map_index
+        else:
+            # A callback of a DAG.
+            fields["dag"] = context["dag"].dag_id
+            fields["run"] = context["run_id"]
         exception = context.get("exception")
         if exception is not None:
             fields["error"] = str(exception)[:_LONGEST]

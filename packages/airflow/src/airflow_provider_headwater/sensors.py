@@ -98,8 +98,8 @@ class HeadwaterChangeSensor(BaseSensorOperator):
                     self.database,
                     cursor=cursor,
                     limit=1,
-                    collection=self.collection,
-                    exclude_origin=self.exclude_origin,
+                    collection=place.get("collection"),
+                    exclude_origin=place.get("exclude_origin"),
                 )
                 try:
                     page = client.run(call)

@@ -7,16 +7,35 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from airflow_provider_headwater import calls
 from airflow_provider_headwater.client import AsyncClient
-from airflow_provider_headwater.errors import CursorExpired, HeadwaterRefused
+from airflow_provider_headwater.errors import CursorExpired
 from airflow_provider_headwater.hooks import HeadwaterHook
 
 #: The longest that a server holds an answer back, in seconds.
 LONGEST_WAIT = 60
+#: The longest between two tries, in seconds, unless the server asks for more.
+_LONGEST_PAUSE = 60
+
+
+class _Pauses:
+    """How long to wait after failures: longer each time, or for as long as the server asks."""
+
+    def __init__(self) -> None:
+        self._next = 1.0
+
+    def worked(self) -> None:
+        """Begin anew."""
+        self._next = 1.0
+
+    def after(self, error: Exception) -> float:
+        """Seconds until the next try."""
+        pause = max(self._next, getattr(error, "retry_after", None) or 0)
+        self._next = min(2 * self._next, _LONGEST_PAUSE)
+        return pause
 
 
 async def committed(client: AsyncClient, database: str, consumer: str) -> dict[str, Any]:
@@ -72,26 +91,26 @@ class HeadwaterChangeTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for news; an event says whether there are any or what stands in the way for good."""
-        async with HeadwaterHook(self.headwater_conn_id).async_client() as client:
-            pause = 1.0
-            while True:
-                try:
+        pauses = _Pauses()
+        while True:
+            try:
+                async with HeadwaterHook(self.headwater_conn_id).async_client() as client:
                     place = await committed(client, self.database, self.consumer)
                     if await has_news(client, self.database, place, LONGEST_WAIT):
                         yield TriggerEvent({"status": "news"})
                         return
-                    pause = 1.0
-                except CursorExpired:
-                    # There is much to do, and the pull says what.
-                    yield TriggerEvent({"status": "news"})
-                    return
-                except HeadwaterRefused as error:
-                    yield TriggerEvent({"status": "refused", "message": str(error)})
-                    return
-                except AirflowException as error:
-                    self.log.warning("%s; next try in %.0f s", error, pause)
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, 60)
+                    pauses.worked()
+            except CursorExpired:
+                # There is much to do, and the pull says what.
+                yield TriggerEvent({"status": "news"})
+                return
+            except AirflowFailException as error:
+                yield TriggerEvent({"status": "refused", "message": str(error)})
+                return
+            except AirflowException as error:
+                pause = pauses.after(error)
+                self.log.warning("%s; next try in %.0f s", error, pause)
+                await asyncio.sleep(pause)
 
 
 class HeadwaterAssetTrigger(BaseEventTrigger):
@@ -147,19 +166,20 @@ class HeadwaterAssetTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ring whenever there is something to pull, for ever. Failures are logged and tried again."""
-        pause = 1.0
+        pauses = _Pauses()
         while True:
             try:
                 async with HeadwaterHook(self.headwater_conn_id).async_client() as client:
                     await self._ensure(client)
-                    pause = 1.0
-                    async for event in self._ring(client):
+                    async for event in self._ring(client, pauses):
                         yield event
-            except AirflowException as error:
-                # For good or not: tokens are replaced and consumers made anew while triggers wait.
-                self.log.error("%s %s: %s; next try in %.0f s", self.database, self.consumer, error, pause)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 60)
+            # For good or not: tokens are replaced, connections mended and consumers made anew while triggers wait, and
+            # nobody would start one again that has ended.
+            except Exception as error:
+                pause = pauses.after(error)
+                why = str(error) if isinstance(error, AirflowException) else repr(error)
+                self.log.error("%s %s: %s; next try in %.0f s", self.database, self.consumer, why, pause)
+                await asyncio.sleep(pause)
 
     async def _ensure(self, client: AsyncClient) -> None:
         await client.run(
@@ -172,7 +192,7 @@ class HeadwaterAssetTrigger(BaseEventTrigger):
             )
         )
 
-    async def _ring(self, client: AsyncClient) -> AsyncIterator[TriggerEvent]:
+    async def _ring(self, client: AsyncClient, pauses: _Pauses) -> AsyncIterator[TriggerEvent]:
         while True:
             place = await committed(client, self.database, self.consumer)
             try:
@@ -180,6 +200,7 @@ class HeadwaterAssetTrigger(BaseEventTrigger):
             except CursorExpired as expired:
                 self.log.warning("%s; the pull says what to do", expired)
                 news = True
+            pauses.worked()
             if not news:
                 continue
             yield TriggerEvent({"database": self.database, "consumer": self.consumer, "committed": place["committed"]})

@@ -6,11 +6,12 @@ use super::super::problem::Problem;
 use super::Answer;
 use super::extract::{Asked, At, Body};
 use super::lookup::{self, Action};
+use super::writes::{IfChanged, key_write, write_one};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Json;
 use headwater::json::{value_from_str, value_to_json};
-use headwater::{Claim, ClaimId, Conflict, Scan, Settlement, Value};
+use headwater::{Claim, ClaimId, Conflict, KeyChange, Scan, Settlement, Value, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub(super) struct ConflictingWrite {
 pub(super) struct ConflictEntry {
     collection: String,
     key: String,
+    /// What a reader of this has seen of the record.
+    version: String,
     /// The field, from the record inwards; empty if it is about the record as a whole.
     path: Vec<String>,
     /// `values`, `edit-lost` or `delete-lost`.
@@ -91,13 +94,14 @@ fn write(claim: &Claim) -> Answer<ConflictingWrite> {
     })
 }
 
-fn entry(conflict: Conflict) -> Answer<ConflictEntry> {
+fn entry((conflict, version): (Conflict, Version)) -> Answer<ConflictEntry> {
     let losers = conflict.losers.iter().map(write);
     Ok(ConflictEntry {
         kind: conflict.kind.name().to_owned(),
         shown: conflict.shown.as_ref().map(raw).transpose()?,
         winner: conflict.winner.as_ref().map(write).transpose()?,
         losers: losers.collect::<Result<_, _>>()?,
+        version: version.to_string(),
         collection: conflict.collection,
         key: conflict.key,
         path: conflict.field,
@@ -124,13 +128,23 @@ pub(super) async fn list(
         limit: Some(limit),
         ..Scan::default()
     };
-    let read = move || database.collection(query.collection).conflicts(&scan);
+    let name = query.collection;
+    let read = move || {
+        database.inspect(|core| {
+            let conflicts = core.conflicts(&name, &scan).into_iter();
+            let with_version = conflicts.map(|conflict| {
+                let version = core.version_of(&name, &conflict.key);
+                (conflict, version)
+            });
+            with_version.collect::<Vec<_>>()
+        })
+    };
     let found = tokio::task::spawn_blocking(read).await;
     let found = found.map_err(Problem::internal)?;
-    let records = found.chunk_by(|a, b| a.key == b.key).count();
+    let records = found.chunk_by(|(a, _), (b, _)| a.key == b.key).count();
     let next = found.last().filter(|_| records == limit);
     Ok(Json(ConflictList {
-        next: next.map(|last| last.key.clone()),
+        next: next.map(|(last, _)| last.key.clone()),
         conflicts: found.into_iter().map(entry).collect::<Result<_, _>>()?,
     }))
 }
@@ -151,6 +165,10 @@ pub(super) struct Settle {
     /// This value is shown, or this record.
     #[schema(value_type = Option<Value>)]
     write: Option<Box<RawValue>>,
+    /// The version that came with the conflict: what others wrote since is not settled by this.
+    version: Option<String>,
+    #[serde(default)]
+    if_changed: IfChanged,
 }
 
 /// What is left.
@@ -195,13 +213,23 @@ pub(super) async fn settle(
         }
     };
     lookup::collection(&database, &sent.collection)?;
-    let collection = writer.collection(sent.collection);
-    collection.settle(&sent.key, &sent.path, how).await?;
-    let version = database.inspect(|core| core.version_of(collection.name(), &sent.key));
+    let change = KeyChange::Settle(sent.path, how);
+    let version = sent.version.as_deref();
+    let write = key_write(
+        &sent.collection,
+        &sent.key,
+        change,
+        version,
+        sent.if_changed,
+    )?;
+    let written = write_one(&writer, write).await?;
+    let left = database
+        .collection(&*written.collection)
+        .conflicts_of(&written.key);
     Ok(Json(Settled {
-        open: collection.conflicts_of(&sent.key).len(),
-        collection: collection.name().to_owned(),
-        key: sent.key,
-        version: version.to_string(),
+        collection: written.collection,
+        key: written.key,
+        version: written.version,
+        open: left.len(),
     }))
 }

@@ -459,7 +459,7 @@ pub(super) async fn reset(
     At(place): At<(String, String)>,
     Sent(reset): Sent<Reset>,
 ) -> Answer<Json<Consumer>> {
-    let mut held = Held::of(&shared, &access, place, Action::Write).await?;
+    let mut held = Held::of(&shared, &access, place, Action::Read).await?;
     let mut kept = held.kept()?;
     let ends = Ends::now(&shared).await?;
     let place = ends.place(&reset.to)?;

@@ -6,12 +6,12 @@ use super::super::problem::Problem;
 use super::Answer;
 use super::extract::{Asked, At, Body};
 use super::lookup::{self, Action};
-use super::writes::{IfChanged, Op, Written, key_write};
+use super::writes::{IfChanged, Op, Written, key_change, key_write, write_one};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Json;
 use headwater::json::record_to_json;
-use headwater::{Record, Scan, Transaction};
+use headwater::{Record, Scan};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -242,22 +242,7 @@ async fn write(
     let writer = lookup::written_by(&database, access, headers)?;
     let version = query.version.as_deref();
     let if_changed = query.if_changed.unwrap_or_default();
-    let write = key_write(op, &collection, &key, value, version, if_changed)?;
-    let transaction = Transaction {
-        writes: vec![write],
-        context: writer.context(),
-        request: None,
-    };
-    let (_, versions) = writer
-        .transact(transaction)
-        .await
-        .map_err(Problem::of_one)?;
-    Ok(Json(Written {
-        collection,
-        key,
-        version: versions
-            .first()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-    }))
+    let change = key_change(op, value)?;
+    let write = key_write(&collection, &key, change, version, if_changed)?;
+    write_one(&writer, write).await.map(Json)
 }

@@ -46,6 +46,17 @@ pub(super) enum IfChanged {
     Fail,
 }
 
+/// What becomes of a patch if the record is not there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum IfMissing {
+    /// It fails, and with it all writes of the request.
+    #[default]
+    Fail,
+    /// Nothing: a record that was deleted meanwhile stays deleted.
+    Skip,
+}
+
 /// One write.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -60,6 +71,8 @@ pub(super) struct OneWrite {
     version: Option<String>,
     #[serde(default)]
     if_changed: IfChanged,
+    /// For a patch only: a put creates the record, and a delete of none does nothing.
+    if_missing: Option<IfMissing>,
 }
 
 /// What to write.
@@ -113,16 +126,7 @@ pub(super) async fn write(
         return Err(Problem::bad("bad-request", message));
     }
     let writes = sent.writes.iter().enumerate().map(|(index, one)| {
-        let value = one.value.as_deref().map(RawValue::get);
-        let version = one.version.as_deref();
-        let write = key_write(
-            one.op,
-            &one.collection,
-            &one.key,
-            value,
-            version,
-            one.if_changed,
-        );
+        let write = one.to_write();
         write.map_err(|problem| problem.with(serde_json::json!({ "index": index })))
     });
     let writes: Vec<KeyWrite> = writes.collect::<Result<_, _>>()?;
@@ -173,15 +177,30 @@ async fn carry_out(
     Ok((results.map(written).collect(), replayed))
 }
 
-/// A write as the core makes it.
-pub(super) fn key_write(
-    op: Op,
-    collection: &str,
-    key: &str,
-    value: Option<&str>,
-    version: Option<&str>,
-    if_changed: IfChanged,
-) -> Answer<KeyWrite> {
+impl OneWrite {
+    fn to_write(&self) -> Answer<KeyWrite> {
+        let value = self.value.as_deref().map(RawValue::get);
+        let change = match (key_change(self.op, value)?, self.if_missing) {
+            (KeyChange::Patch(patch), Some(IfMissing::Skip)) => KeyChange::PatchIfThere(patch),
+            (change @ KeyChange::Patch(_), _) | (change, None) => change,
+            (_, Some(_)) => {
+                let message = "if_missing is for a patch: a put creates the record, and a delete of none does nothing";
+                return Err(Problem::bad("bad-request", message));
+            }
+        };
+        let version = self.version.as_deref();
+        key_write(
+            &self.collection,
+            &self.key,
+            change,
+            version,
+            self.if_changed,
+        )
+    }
+}
+
+/// What an operation does with its value.
+pub(super) fn key_change(op: Op, value: Option<&str>) -> Answer<KeyChange> {
     let missing = || {
         Problem::bad(
             "bad-request",
@@ -191,11 +210,10 @@ pub(super) fn key_write(
     let bad = |error: &dyn std::fmt::Display| {
         Problem::bad("bad-record", format!("the value is not a record: {error}"))
     };
-    let record = |value: Option<&str>| {
-        record_from_str(value.ok_or_else(missing)?).map_err(|error| bad(&error))
-    };
-    let change = match op {
-        Op::Put => KeyChange::Put(record(value)?),
+    Ok(match op {
+        Op::Put => KeyChange::Put(
+            record_from_str(value.ok_or_else(missing)?).map_err(|error| bad(&error))?,
+        ),
         Op::Patch => {
             match value_from_str(value.ok_or_else(missing)?).map_err(|error| bad(&error))? {
                 Value::Map(fields) => KeyChange::Patch(merge_patch(fields)),
@@ -206,7 +224,17 @@ pub(super) fn key_write(
             return Err(Problem::bad("bad-request", "a delete has no value"));
         }
         Op::Delete => KeyChange::Delete,
-    };
+    })
+}
+
+/// A write as the core makes it.
+pub(super) fn key_write(
+    collection: &str,
+    key: &str,
+    change: KeyChange,
+    version: Option<&str>,
+    if_changed: IfChanged,
+) -> Answer<KeyWrite> {
     let version: Option<Version> = match version {
         None => None,
         Some(text) => Some(
@@ -216,7 +244,8 @@ pub(super) fn key_write(
                 })?,
         ),
     };
-    if if_changed == IfChanged::Fail && version.is_none() && op != Op::Put {
+    let creates = matches!(change, KeyChange::Put(_));
+    if if_changed == IfChanged::Fail && version.is_none() && !creates {
         let message = "if_changed=fail needs the version that was read";
         return Err(Problem::bad("bad-request", message));
     }
@@ -226,6 +255,23 @@ pub(super) fn key_write(
         change,
         version,
         unchanged: if_changed == IfChanged::Fail,
+    })
+}
+
+/// Makes one write, which is durable then.
+pub(super) async fn write_one(writer: &Database, write: KeyWrite) -> Answer<Written> {
+    let transaction = Transaction {
+        writes: vec![write.clone()],
+        context: writer.context(),
+        request: None,
+    };
+    let done = writer.transact(transaction).await;
+    let (_, versions) = done.map_err(Problem::of_one)?;
+    let version = versions.first().map(ToString::to_string);
+    Ok(Written {
+        collection: write.collection,
+        key: write.key,
+        version: version.unwrap_or_default(),
     })
 }
 

@@ -1,4 +1,7 @@
-"""Ask Drill each night, and write the answer to where people see it: their browsers."""
+"""Ask Drill each night, and write the answer to where people see it: their browsers.
+
+A region that has no sales any more keeps its last report.
+"""
 
 import os
 from typing import Any

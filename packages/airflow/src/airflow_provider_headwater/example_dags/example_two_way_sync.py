@@ -21,6 +21,15 @@ orders = Asset("headwater_orders", watchers=[AssetWatcher(name="orders", trigger
 schedule = AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 * * * *", timezone="UTC"), assets=[orders])
 
 
+def total(order: dict[str, Any]) -> float | None:
+    """Quantity times price; nothing where people entered no numbers, so that the totals of others do not wait for it."""
+    quantity, price = order.get("quantity"), order.get("price")
+    if not isinstance(quantity, (int, float)) or not isinstance(price, (int, float)):
+        return None
+    product = quantity * price
+    return product if abs(product) < 2**53 else None
+
+
 def totals(ti: Any, **_: Any) -> Iterator[dict[str, Any]]:
     """The total of each order that changed; of several changes the last one counts."""
     pulled = ti.xcom_pull(task_ids="pull")
@@ -31,11 +40,18 @@ def totals(ti: Any, **_: Any) -> Iterator[dict[str, Any]]:
                 change = json.loads(line)
                 latest[change["key"]] = change["after"]
     for key, order in latest.items():
-        if order is not None:
-            yield {"key": key, "value": {"total": order.get("quantity", 0) * order.get("price", 0)}}
+        if order is not None and (product := total(order)) is not None:
+            yield {"key": key, "value": {"total": product}}
 
 
 with DAG(NAME, schedule=schedule, catchup=False, max_active_runs=1, tags=["headwater"]) as dag:
     pull = HeadwaterPullOperator(task_id="pull", directory=f"{FILES}/orders", on_expired="snapshot", **feed)
-    push = HeadwaterPushOperator(task_id="push", database=DATABASE, collection="orders", python_callable=totals)
+    push = HeadwaterPushOperator(
+        task_id="push",
+        database=DATABASE,
+        collection="orders",
+        python_callable=totals,
+        # An order may be deleted between the pull and the push.
+        if_missing="skip",
+    )
     pull >> push

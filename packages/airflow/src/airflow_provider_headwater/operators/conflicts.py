@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseOperator
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 #: Returns ``{"accept": True}``, ``{"keep": id of a loser}``, ``{"write": value}``, or None to leave it to people.
 Decide = Callable[[dict[str, Any]], dict[str, Any] | None]
+Outcome = Literal["settled", "left", "changed"]
+
+#: Someone else, or this task's last try, was sooner.
+_OVERTAKEN = frozenset({"changed", "nothing-to-settle"})
+#: How often conflicts are listed and decided at most, where people write meanwhile.
+_ROUNDS = 5
 
 
 def accept(conflict: dict[str, Any]) -> dict[str, Any]:
@@ -27,6 +34,8 @@ def accept(conflict: dict[str, Any]) -> dict[str, Any]:
 
 class HeadwaterSettleConflictsOperator(BaseOperator):
     """Settle conflicts as a function decides; those that it leaves stay for people.
+
+    What was written after a conflict was listed is not settled unseen: the conflict is then listed and decided again.
 
     The XCom is ``{"settled": n, "left": n}``.
 
@@ -62,25 +71,35 @@ class HeadwaterSettleConflictsOperator(BaseOperator):
         """Settle."""
         settled = left = 0
         with HeadwaterHook(self.headwater_conn_id).client() as client:
-            for conflict in self._conflicts(client):
-                decision = self.decide(conflict)
-                if decision is None:
-                    left += 1
-                    continue
-                place = {name: conflict[name] for name in ("collection", "key", "path")}
-                settled += self._settle(client, {**place, **decision})
+            for _ in range(_ROUNDS):
+                outcomes = Counter(self._outcomes(client))
+                settled += outcomes["settled"]
+                left = outcomes["left"] + outcomes["changed"]
+                if not outcomes["changed"]:
+                    break
         self.log.info("%s conflicts settled, %s left", settled, left)
         return {"settled": settled, "left": left}
 
-    def _settle(self, client: Client, how: dict[str, Any]) -> bool:
-        """Return whether it was there to be settled; someone else, or this task's last try, may have been sooner."""
-        try:
-            client.run(calls.settle(self.database, how, origin=self.origin))
-        except HeadwaterRefused as refused:
-            if refused.code == "nothing-to-settle":
-                return False
-            raise
-        return True
+    def _outcomes(self, client: Client) -> Iterator[Outcome]:
+        # What was settled in a record is seen by who settles the next field of it.
+        own: tuple[str, str] | None = None
+        for conflict in self._conflicts(client):
+            decision = self.decide(conflict)
+            if decision is None:
+                yield "left"
+                continue
+            version = own[1] if own and own[0] == conflict["key"] else conflict["version"]
+            place = {name: conflict[name] for name in ("collection", "key", "path")}
+            how = {**place, "version": version, "if_changed": "fail", **decision}
+            try:
+                answer = client.run(calls.settle(self.database, how, origin=self.origin))
+            except HeadwaterRefused as refused:
+                if refused.code not in _OVERTAKEN:
+                    raise
+                yield "changed"
+                continue
+            own = conflict["key"], answer["version"]
+            yield "settled"
 
     def _conflicts(self, client: Client) -> Iterator[dict[str, Any]]:
         after: str | None = None

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from airflow.sdk import BaseHook, BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_headwater import pages, sql
-from airflow_provider_headwater.errors import DrillFailed
+from airflow_provider_headwater.errors import DrillFailed, DrillUnavailable
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
 
 #: Drill's words where the type of a column changed between the two times that it read the table to plan.
 _TORN_PLAN = "failed to preserve datatypes"
+#: The answers that can be others a moment later. What Drill refuses is a 500.
+_PASSING = frozenset({408, 425, 429, 502, 503, 504})
 #: How often a statement is planned at most.
 _PLANS = 3
 
@@ -39,7 +41,8 @@ class DrillQueryOperator(BaseOperator):
     :param max_rows: the most rows without ``path``; more are an error, as XComs are kept in Airflow's database.
     :param transform: makes of each row what is kept of it, such as ``{"key": …, "value": …}`` for a push.
     :param timeout: seconds that Drill may take.
-    :param drill_conn_id: a connection with the host and port of a Drillbit's web server, of any type. (templated)
+    :param drill_conn_id: a connection with the host and port of a Drillbit's web server, of any type. A login is sent as
+        HTTP Basic authentication. (templated)
     """
 
     template_fields: Sequence[str] = ("sql", "parameters", "path", "drill_conn_id")
@@ -83,16 +86,18 @@ def query(connection: Connection, statement: str, *, timeout: float = 600) -> li
     """Run one statement and return its rows, by column.
 
     :raises DrillFailed: with Drill's words, if it refuses or breaks off.
-    :raises AirflowException: if it cannot be reached.
+    :raises DrillUnavailable: if it cannot be reached, or not now.
     """
     url = f"{_address(connection)}/query.json"
     body = {"queryType": "SQL", "query": statement.strip().rstrip(";")}
     for attempt in range(1, _PLANS + 1):
         try:
-            response = httpx.post(url, json=body, timeout=timeout)
+            response = httpx.post(url, json=body, timeout=timeout, auth=_login(connection))
         except httpx.TransportError as error:
-            raise AirflowException(f"Drill at {url} cannot be reached: {error or type(error).__name__}") from error
+            raise DrillUnavailable(f"Drill at {url} cannot be reached: {error or type(error).__name__}") from error
         failure = _failure(response)
+        if response.status_code in _PASSING:
+            raise DrillUnavailable(f"Drill at {url} answered {failure}")
         if failure is None:
             return response.json().get("rows", [])
         if _TORN_PLAN not in failure or attempt == _PLANS:
@@ -105,6 +110,10 @@ def _address(connection: Connection) -> str:
     if "://" in host:
         return f"{host}:{connection.port}" if connection.port else host
     return f"http://{host}:{connection.port or 8047}"
+
+
+def _login(connection: Connection) -> tuple[str, str] | None:
+    return (connection.login, connection.password or "") if connection.login else None
 
 
 def _failure(response: httpx.Response) -> str | None:

@@ -50,7 +50,7 @@ class HeadwaterPullOperator(BaseOperator):
         ``snapshot`` writes all records, as changes with the op ``snapshot``, into files that replace all that was
         pulled before, and goes on from where it began to; ``oldest`` goes on with the oldest change that is kept,
         which leaves a gap.
-    :param headwater_conn_id: the connection.
+    :param headwater_conn_id: the connection. (templated)
     """
 
     template_fields: Sequence[str] = (
