@@ -210,6 +210,19 @@ def test_worker_killed_at_the_commit_of_a_page(own_api, own_database, execute, t
     assert execute(pull(own_database, folder), run_id="next")["files"] == []
 
 
+def test_a_run_that_died_before_the_commit_leaves_the_page_to_the_next_one(own_api, own_database, execute, tmp_path):
+    folder = tmp_path / "f"
+    put(own_api, own_database, "items", **{f"k{n}": {"n": n} for n in range(20)})
+    published(own_api)
+    subprocess.run([sys.executable, "-c", KILLED_AT_COMMIT, own_database, str(folder), "before"], check=False)
+    keys_once(execute(pull(own_database, folder), run_id="next")["files"], 20)
+    put(own_api, own_database, "items", k20={"n": 20})
+    published(own_api)
+    # Cleared, the first one has what came since, and not what the other has dealt with.
+    pulled = execute(pull(own_database, folder))
+    assert [change["key"] for change in lines(pulled["files"])] == ["k20"]
+
+
 def test_cursor_expired(own, execute, tmp_path):
     config = tmp_path / "config.toml"
     config.write_text("[lake]\nkeep_changes_s = 1\nkeep_snapshots_s = 1\n")

@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+#: How the names of journals begin.
+JOURNAL = ".run-"
+
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -81,6 +84,14 @@ class Journal:
         """Note a page; a page of the same path is replaced."""
         self._write({"page": str(path), "changes": changes})
 
+    def take_over(self, path: Path) -> None:
+        """Leave a page out of the journals of other runs, which noted it and died before they committed it."""
+        for other in self._path.parent.glob(f"{JOURNAL}*"):
+            if other != self._path:
+                journal = Journal(other)
+                if str(path) in journal.pages:
+                    journal._write({"page": str(path), "changes": None})
+
     def add_snapshot(self, paths: list[str]) -> None:
         """Note a snapshot."""
         self._write({"snapshot": paths})
@@ -88,6 +99,8 @@ class Journal:
     def _take(self, entry: Mapping[str, Any]) -> None:
         if "snapshot" in entry:
             self.snapshot, self.pages = entry["snapshot"], {}
+        elif entry["changes"] is None:
+            del self.pages[entry["page"]]
         else:
             self.pages[entry["page"]] = entry["changes"]
 

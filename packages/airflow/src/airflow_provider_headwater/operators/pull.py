@@ -130,7 +130,7 @@ class HeadwaterPullOperator(BaseOperator):
             str(part)
             for part in (instance.dag_id, instance.task_id, instance.run_id, instance.map_index, self.database, self.consumer)
         )
-        return pages.Journal(Path(self.directory) / f".run-{hashlib.sha256(run.encode()).hexdigest()}")
+        return pages.Journal(Path(self.directory) / f"{pages.JOURNAL}{hashlib.sha256(run.encode()).hexdigest()}")
 
     def _pull(self, client: Client, holder: str, journal: pages.Journal) -> Mapping[str, Any]:
         """Pull into files; returns the last page."""
@@ -141,7 +141,10 @@ class HeadwaterPullOperator(BaseOperator):
             )
             if page["changes"]:
                 path = self._path(page["from"])
+                left = path.exists()
                 journal.add_page(path, pages.write(path, page["changes"]))
+                if left:
+                    journal.take_over(path)
             # Without a lease there is nothing but what is left out, which the server will not look at again for long.
             if page.get("lease"):
                 self._waiting_for_lease(client, calls.commit(self.database, self.consumer, page["cursor"]))
