@@ -59,6 +59,35 @@ def test_changes_come_once_in_order_and_with_who_wrote_them(api, database, execu
     assert [change["key"] for change in lines(execute(pull(database, tmp_path), run_id="third")["files"])] == ["c"]
 
 
+async def test_a_consumer_that_begins_with_a_snapshot(api, database, execute, tmp_path):
+    feed = {"consumer": "c", "collection": "items", "start": "snapshot"}
+    sensor = HeadwaterChangeSensor(task_id="s", database=database, **feed)
+    rings = HeadwaterAssetTrigger(database, **feed).run()
+    await asyncio.to_thread(put, api, database, "items", a={"n": 1}, b={"n": 2})
+    await asyncio.to_thread(put, api, database, "other", c={"n": 3})
+    await asyncio.to_thread(published, api)
+    await asyncio.to_thread(execute, sensor)
+    assert (await asyncio.wait_for(anext(rings), 10)).payload["committed"] is None
+    ring = asyncio.ensure_future(anext(rings))
+    operator = HeadwaterPullOperator(task_id="pull", database=database, directory=str(tmp_path), **feed)
+    pulled = await asyncio.to_thread(execute, operator)
+    assert {change["key"]: change["after"] for change in lines(pulled["snapshot"])} == {"a": {"n": 1}, "b": {"n": 2}}
+    assert pulled["files"] == []
+    assert not await asyncio.to_thread(sensor.poke, {})
+    await asyncio.to_thread(put, api, database, "items", a={"n": 4})
+    await asyncio.to_thread(published, api)
+    assert (await asyncio.wait_for(ring, 10)).payload["committed"] == pulled["cursor"]
+    await rings.aclose()
+    pulled = await asyncio.to_thread(execute, operator, run_id="next")
+    assert pulled["snapshot"] == []
+    assert [(change["key"], change["op"]) for change in lines(pulled["files"])] == [("a", "update")]
+
+
+def test_a_snapshot_of_what_is_not_there_yet_is_empty(api, database, execute, tmp_path):
+    pulled = execute(pull(database, tmp_path, collection="later", start="snapshot"))
+    assert (pulled["snapshot"], pulled["files"]) == ([], [])
+
+
 def test_a_run_can_be_bounded(api, database, execute, tmp_path):
     put(api, database, "items", a={"n": 1}, b={"n": 2}, c={"n": 3})
     published(api)

@@ -10,6 +10,10 @@ from urllib.parse import quote
 
 OnChange = Literal["merge", "fail"]
 OnMissing = Literal["fail", "skip"]
+#: Where a consumer begins that is made after all records were read.
+SNAPSHOT = "snapshot"
+#: The server's word for a consumer that is not there.
+UNKNOWN_CONSUMER = "unknown-consumer"
 #: The most characters of an origin.
 _LONGEST_ORIGIN = 128
 

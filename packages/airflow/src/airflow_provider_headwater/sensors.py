@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from airflow_provider_headwater.client import Client
+
 
 class HeadwaterChangeSensor(BaseSensorOperator):
     """Wait until a consumer has something to pull.
 
     :param database: the database's id. (templated)
-    :param consumer: the consumer's name; it is created if it does not exist. (templated)
+    :param consumer: the consumer's name; it is created if it does not exist, with ``start="snapshot"`` by the pull.
+        (templated)
     :param collection: as for :class:`~airflow_provider_headwater.operators.pull.HeadwaterPullOperator`. (templated)
     :param exclude_origin: likewise. (templated)
     :param start: likewise. (templated)
@@ -64,16 +67,15 @@ class HeadwaterChangeSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look, and wait if there is nothing."""
-        with HeadwaterHook(self.headwater_conn_id).client() as client:
-            client.run(
-                calls.ensure_consumer(
-                    self.database,
-                    self.consumer,
-                    start=self.start,
-                    collection=self.collection,
-                    exclude_origin=self.exclude_origin,
-                )
+        if self.start != calls.SNAPSHOT:
+            creation = calls.ensure_consumer(
+                self.database,
+                self.consumer,
+                start=self.start,
+                collection=self.collection,
+                exclude_origin=self.exclude_origin,
             )
+            HeadwaterHook(self.headwater_conn_id).run(creation)
         if not self.deferrable:
             super().execute(context)
         elif not self.poke(context):
@@ -90,25 +92,33 @@ class HeadwaterChangeSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool:
         """Return whether there is something to pull."""
-        with HeadwaterHook(self.headwater_conn_id).client() as client:
-            place = client.run(calls.consumer(self.database, self.consumer))
-            cursor = place["committed"]
-            while True:
-                call = calls.changes(
+        try:
+            with HeadwaterHook(self.headwater_conn_id).client() as client:
+                return self._has_news(client)
+        except CursorExpired:
+            # There is much to do, and the pull says what.
+            return True
+        except HeadwaterRefused as refused:
+            if self.start == calls.SNAPSHOT and refused.code == calls.UNKNOWN_CONSUMER:
+                return True
+            raise
+
+    def _has_news(self, client: Client) -> bool:
+        place = client.run(calls.consumer(self.database, self.consumer))
+        cursor = place["committed"]
+        while True:
+            page = client.run(
+                calls.changes(
                     self.database,
                     cursor=cursor,
                     limit=1,
                     collection=place.get("collection"),
                     exclude_origin=place.get("exclude_origin"),
                 )
-                try:
-                    page = client.run(call)
-                except CursorExpired:
-                    # There is much to do, and the pull says what.
-                    return True
-                if page["changes"] or not page["more"]:
-                    return bool(page["changes"])
-                cursor = page["cursor"]
+            )
+            if page["changes"] or not page["more"]:
+                return bool(page["changes"])
+            cursor = page["cursor"]
 
 
 def _timeout(seconds: float | None) -> timedelta | None:

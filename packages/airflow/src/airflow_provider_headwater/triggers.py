@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from airflow_provider_headwater import calls
 from airflow_provider_headwater.client import AsyncClient
-from airflow_provider_headwater.errors import CursorExpired
+from airflow_provider_headwater.errors import CursorExpired, HeadwaterRefused
 from airflow_provider_headwater.hooks import HeadwaterHook
 
 #: The longest that a server holds an answer back, in seconds.
@@ -124,7 +124,7 @@ class HeadwaterAssetTrigger(BaseEventTrigger):
     its DAG's pushes a DAG does not cause itself.
 
     :param database: the database's id.
-    :param consumer: the consumer's name; it is created if it does not exist.
+    :param consumer: the consumer's name; it is created if it does not exist, with ``start="snapshot"`` by the pull.
     :param collection: as for :class:`~airflow_provider_headwater.operators.pull.HeadwaterPullOperator`.
     :param exclude_origin: likewise.
     :param start: likewise.
@@ -182,6 +182,9 @@ class HeadwaterAssetTrigger(BaseEventTrigger):
                 await asyncio.sleep(pause)
 
     async def _ensure(self, client: AsyncClient) -> None:
+        if self.start == calls.SNAPSHOT:
+            # The pull makes it, after the snapshot.
+            return
         await client.run(
             calls.ensure_consumer(
                 self.database,
@@ -194,23 +197,32 @@ class HeadwaterAssetTrigger(BaseEventTrigger):
 
     async def _ring(self, client: AsyncClient, pauses: _Pauses) -> AsyncIterator[TriggerEvent]:
         while True:
-            place = await committed(client, self.database, self.consumer)
+            place = await self._place(client)
             try:
-                news = await has_news(client, self.database, place, LONGEST_WAIT)
+                news = place is None or await has_news(client, self.database, place, LONGEST_WAIT)
             except CursorExpired as expired:
                 self.log.warning("%s; the pull says what to do", expired)
                 news = True
             pauses.worked()
-            if not news:
-                continue
-            yield TriggerEvent({"database": self.database, "consumer": self.consumer, "committed": place["committed"]})
-            await self._pulled(client, place["committed"])
+            if news:
+                rung = place["committed"] if place else None
+                yield TriggerEvent({"database": self.database, "consumer": self.consumer, "committed": rung})
+                await self._pulled(client, rung)
+
+    async def _place(self, client: AsyncClient) -> dict[str, Any] | None:
+        """Where the consumer is; None if a pull has yet to make it."""
+        try:
+            return await committed(client, self.database, self.consumer)
+        except HeadwaterRefused as refused:
+            if self.start == calls.SNAPSHOT and refused.code == calls.UNKNOWN_CONSUMER:
+                return None
+            raise
 
     async def _pulled(self, client: AsyncClient, rung: str | None) -> None:
         """Wait until the pull has moved on, or until it is time to ring again."""
         deadline = time.monotonic() + self.remind_s
         while time.monotonic() < deadline:
             await asyncio.sleep(1)
-            place = await committed(client, self.database, self.consumer)
-            if place["committed"] != rung:
+            place = await self._place(client)
+            if (place["committed"] if place else None) != rung:
                 return

@@ -15,8 +15,15 @@ DATABASE = os.environ.get("HEADWATER_DATABASE", "your-database-id")
 FILES = os.environ.get("HEADWATER_FILES", "/tmp/headwater")
 NAME = "headwater_two_way_sync"
 
-# Without the last, this DAG's own totals would be news to it, and it would never end.
-feed: dict[str, Any] = {"database": DATABASE, "consumer": "orders", "collection": "orders", "exclude_origin": f"airflow:{NAME}"}
+feed: dict[str, Any] = {
+    "database": DATABASE,
+    "consumer": "orders",
+    "collection": "orders",
+    # Also what was there long before.
+    "start": "snapshot",
+    # Without this, its own totals would be news to it, and it would never end.
+    "exclude_origin": f"airflow:{NAME}",
+}
 orders = Asset("headwater_orders", watchers=[AssetWatcher(name="orders", trigger=HeadwaterAssetTrigger(**feed))])
 schedule = AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 * * * *", timezone="UTC"), assets=[orders])
 

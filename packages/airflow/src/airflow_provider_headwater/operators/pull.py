@@ -42,7 +42,8 @@ class HeadwaterPullOperator(BaseOperator):
     :param collection: the collection to follow; all of them if not given. Fixed when the consumer is created. (templated)
     :param exclude_origin: the origin whose changes are left out, such as that of this DAG's own pushes. Fixed when the
         consumer is created. (templated)
-    :param start: where a new consumer begins: ``beginning``, ``head`` or a cursor. (templated)
+    :param start: where a new consumer begins: ``beginning`` with the oldest change that the server keeps, ``snapshot``
+        with all records as with ``on_expired``, ``head`` with what changes from now on, or a cursor. (templated)
     :param page_size: the most changes in one file.
     :param max_pages: the most files of one run; ``more`` in the XCom tells that changes are left.
     :param lease_s: seconds for which a page is this task's alone.
@@ -101,15 +102,7 @@ class HeadwaterPullOperator(BaseOperator):
         holder = name if len(name.encode()) <= _LONGEST_HOLDER else hashlib.sha256(name.encode()).hexdigest()
         journal = self._journal(instance)
         with HeadwaterHook(self.headwater_conn_id).client() as client:
-            client.run(
-                calls.ensure_consumer(
-                    self.database,
-                    self.consumer,
-                    start=self.start,
-                    collection=self.collection,
-                    exclude_origin=self.exclude_origin,
-                )
-            )
+            self._ensure(client, journal)
             try:
                 last = self._pull(client, holder, journal)
             except CursorExpired as expired:
@@ -131,6 +124,23 @@ class HeadwaterPullOperator(BaseOperator):
             for part in (instance.dag_id, instance.task_id, instance.run_id, instance.map_index, self.database, self.consumer)
         )
         return pages.Journal(Path(self.directory) / f"{pages.JOURNAL}{hashlib.sha256(run.encode()).hexdigest()}")
+
+    def _ensure(self, client: Client, journal: pages.Journal) -> None:
+        """Have the consumer, with a snapshot before it is made if asked to."""
+        if self.start != calls.SNAPSHOT:
+            client.run(self._creation(self.start))
+            return
+        try:
+            client.run(calls.consumer(self.database, self.consumer))
+        except HeadwaterRefused as refused:
+            if refused.code != calls.UNKNOWN_CONSUMER:
+                raise
+            client.run(self._creation(self._snapshot(client, journal)))
+
+    def _creation(self, start: str) -> calls.Call:
+        return calls.ensure_consumer(
+            self.database, self.consumer, start=start, collection=self.collection, exclude_origin=self.exclude_origin
+        )
 
     def _pull(self, client: Client, holder: str, journal: pages.Journal) -> Mapping[str, Any]:
         """Pull into files; returns the last page."""
@@ -178,18 +188,21 @@ class HeadwaterPullOperator(BaseOperator):
             client.run(calls.reset(self.database, self.consumer, "beginning"))
             return
         self.log.warning("%s; writing all records", expired)
-        # First, so that what changes while the records are read comes again as a change.
-        head = client.run(calls.head(self.database))["cursor"]
-        journal.add_snapshot(list(self._snapshot(client, head)))
-        client.run(calls.reset(self.database, self.consumer, head))
+        client.run(calls.reset(self.database, self.consumer, self._snapshot(client, journal)))
 
-    def _snapshot(self, client: Client, head: str) -> Iterator[str]:
-        names = [self.collection]
-        if self.collection is None:
-            names = [entry["name"] for entry in client.run(calls.collections(self.database))["collections"]]
+    def _snapshot(self, client: Client, journal: pages.Journal) -> str:
+        """Write all records; returns the cursor to go on from."""
+        # First, so that what changes while the records are read comes again as a change.
+        head: str = client.run(calls.head(self.database))["cursor"]
+        journal.add_snapshot(list(self._records(client, head)))
+        return head
+
+    def _records(self, client: Client, head: str) -> Iterator[str]:
+        """Write all records into files; gives their paths."""
+        there = [entry["name"] for entry in client.run(calls.collections(self.database))["collections"]]
         number = 0
-        for name in names:
-            if name is None:
+        for name in there:
+            if self.collection not in {None, name}:
                 continue
             after: str | None = None
             while True:
