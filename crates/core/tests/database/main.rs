@@ -1,5 +1,6 @@
 //! A database as its embedder uses it: writes, deliveries from peers, and what is read and told after.
 
+mod as_of;
 mod catalog;
 mod conflicts;
 mod events;
