@@ -16,15 +16,20 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
+use tokio::time::{Sleep, sleep};
 
 /// How long a client may take to send a request's header, and for the handshake of TLS before that.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may take until its first request, at most: hyper waits for its first bytes without end, to see which
+/// version of HTTP it is.
+const FIRST_REQUEST: Duration = Duration::from_secs(20);
 /// How long connections have to end when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -100,8 +105,8 @@ pub(super) struct Places {
 
 impl<S> Accept<TcpStream, S> for Places {
     type Stream = Placed;
-    type Service = S;
-    type Future = Ready<io::Result<(Placed, S)>>;
+    type Service = Asked<S>;
+    type Future = Ready<io::Result<(Placed, Asked<S>)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let Some(place) = self.limits.connection() else {
@@ -109,8 +114,14 @@ impl<S> Accept<TcpStream, S> for Places {
             return ready(Err(io::Error::other("there are too many connections")));
         };
         let accepted = stream.set_nodelay(true).map(|()| {
-            let _place = place;
-            (Placed { stream, _place }, service)
+            let asked = Arc::new(AtomicBool::new(false));
+            let placed = Placed {
+                stream,
+                first: Some(Box::pin(sleep(FIRST_REQUEST))),
+                asked: asked.clone(),
+                _place: place,
+            };
+            (placed, Asked { service, asked })
         });
         ready(accepted)
     }
@@ -120,6 +131,9 @@ impl<S> Accept<TcpStream, S> for Places {
 #[derive(Debug)]
 pub(super) struct Placed {
     stream: TcpStream,
+    /// When its first request has to be there.
+    first: Option<Pin<Box<Sleep>>>,
+    asked: Arc<AtomicBool>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -129,7 +143,15 @@ impl AsyncRead for Placed {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if self.asked.load(Ordering::Relaxed) {
+            self.first = None;
+        }
+        let late = |first: &mut Pin<Box<Sleep>>| first.as_mut().poll(cx).is_ready();
+        match read.is_pending() && self.first.as_mut().is_some_and(late) {
+            true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            false => read,
+        }
     }
 }
 
@@ -163,12 +185,34 @@ impl AsyncWrite for Placed {
     }
 }
 
+/// Serves a connection, and notes that it was asked for something.
+#[derive(Debug, Clone)]
+pub(super) struct Asked<S> {
+    service: S,
+    asked: Arc<AtomicBool>,
+}
+
+impl<R, S: tower_service::Service<R>> tower_service::Service<R> for Asked<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> S::Future {
+        self.asked.store(true, Ordering::Relaxed);
+        self.service.call(request)
+    }
+}
+
 /// What serves one connection: the router, with the address of who is at the other end.
 type Service = AddExtension<Router, ConnectInfo<SocketAddr>>;
 
 async fn run<A>(mut server: Server<SocketAddr, A>, app: Router) -> io::Result<()>
 where
-    A: Accept<TcpStream, Service, Service = Service> + Clone + Send + Sync + 'static,
+    A: Accept<TcpStream, Service, Service = Asked<Service>> + Clone + Send + Sync + 'static,
     A::Stream: AsyncRead + AsyncWrite + Unpin + Send,
     A::Future: Send,
 {

@@ -140,3 +140,36 @@ fn limits_that_make_no_sense_are_refused() {
         assert!(said.contains(expected), "{said}");
     }
 }
+
+#[test]
+fn a_connection_that_asks_for_nothing_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let address = server.url.strip_prefix("ws://").unwrap();
+    let said: [&[u8]; 5] = [
+        b"",
+        b"GET /healthz HTTP/1.1\r\nhost:",
+        // Of HTTP/2, as far as it is one.
+        b"PRI * HTTP/2",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    ];
+    let mut streams = said.map(|said| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(said).unwrap();
+        let wait = Some(Duration::from_secs(60));
+        stream.set_read_timeout(wait).unwrap();
+        stream
+    });
+    let answers = streams.each_mut().map(|stream| {
+        let mut answer = Vec::new();
+        // That it is reset ends it as well; that nothing comes for a minute does not.
+        let ended = stream.read_to_end(&mut answer);
+        let reset = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionReset;
+        assert!(ended.as_ref().err().is_none_or(reset), "{ended:?}");
+        String::from_utf8_lossy(&answer).into_owned()
+    });
+    // Only the last one asked, and was then silent.
+    let answered = answers.map(|answer| answer.contains(" 200"));
+    assert_eq!(answered, [false, false, false, false, true]);
+}
