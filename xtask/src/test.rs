@@ -139,10 +139,13 @@ fn tests(project: &Project) -> Result<()> {
 
 fn indexeddb(project: &Project) -> Result<()> {
     let runner = tools::path(project, "wasm-bindgen-test-runner");
+    // For what the browser leaves behind when its driver kills it.
+    let temporary = tempfile::tempdir()?;
     let mut test = project.cargo();
     test.args(["test", "--package=headwater", "--target", wasm::TARGET])
         .args(["--test", "storage_indexeddb"])
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
+        .env("TMPDIR", temporary.path());
     if let Some(driver) = project::on_path("chromedriver") {
         test.env("CHROMEDRIVER", driver);
     }
